@@ -1,0 +1,1 @@
+"""The language models of both stages: network, cache, sampling, decoding. Knows nothing of songs."""

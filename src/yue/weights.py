@@ -1,0 +1,198 @@
+"""Weight files -> checked tensors. Safetensors in, one published pickle converted safely.
+
+What a file may hold is decided here: a state dict is compared with the shapes that a model
+expects before anything is copied, and a pickle is only ever read by torch's restricted unpickler.
+Knows no model; names and hubs are `hub.py`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from yue.errors import ModelError
+from yue.files import PathLike, read_json, write_bytes
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+_STUBBED = (
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.ValueNode",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.base.SCMode",
+    "typing.Any",
+    "builtins.dict",
+    "builtins.list",
+    "builtins.int",
+    "builtins.long",
+    "__builtin__.dict",
+    "__builtin__.list",
+    "__builtin__.long",
+    "collections.defaultdict",
+)
+"""Names in the codec's published pickle that are neither tensors nor needed."""
+
+
+def weight_files(directory: PathLike) -> list[Path]:
+    """The safetensors files of a model directory, by its index if it has one.
+
+    Raises `ModelError` if one is missing or was not downloaded to its end.
+    """
+    directory = Path(directory)
+    if (directory / INDEX).is_file():
+        names = sorted(set(read_json(directory / INDEX)["weight_map"].values()))
+    else:
+        names = [SINGLE]
+    for name in names:
+        if not (directory / name).is_file():
+            raise ModelError(f"{directory} lacks {name}: is the download complete?")
+    return [directory / name for name in names]
+
+
+def read_header(file: PathLike) -> dict[str, Any]:
+    """Name -> {dtype, shape, data_offsets} of a safetensors file, without reading the tensors.
+
+    Raises `ModelError` if the file is cut off or is none.
+    """
+    file = Path(file)
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= 100_000_000:
+            raise ModelError(_broken(file, "it does not begin like a safetensors file"))
+        try:
+            header: dict[str, Any] = json.loads(stream.read(length))
+        except ValueError as error:
+            raise ModelError(_broken(file, str(error))) from error
+    header.pop("__metadata__", None)
+    expected = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
+    if file.stat().st_size < expected:
+        held = file.stat().st_size
+        raise ModelError(_broken(file, f"it holds {held:,} of {expected:,} bytes"))
+    return header
+
+
+def _broken(file: Path, why: str) -> str:
+    hint = ""
+    if file.stat().st_size < 1000 and file.read_bytes().startswith(b"version https://git-lfs"):
+        hint = " It is a git-lfs pointer: the real file was not fetched."
+    return f"{file} is not a whole safetensors file: {why}.{hint} Fetch it again."
+
+
+def nbytes(files: Iterable[PathLike]) -> int:
+    """Bytes that the tensors of safetensors files take."""
+    return sum(
+        max((t["data_offsets"][1] for t in read_header(file).values()), default=0)
+        for file in files
+    )
+
+
+def read_tensors(
+    file: PathLike,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    keep: tuple[str, ...] = (),
+) -> dict[str, torch.Tensor]:
+    """The tensors of one safetensors file, or those whose names begin with one of `keep`.
+
+    Floating-point tensors are cast to `dtype` one at a time, so a cast never needs the whole file
+    twice.
+    """
+    read_header(file)
+    tensors = {}
+    try:
+        with safe_open(str(file), framework="pt", device=str(device)) as stream:
+            for name in stream.keys():  # noqa: SIM118 - safe_open is no mapping
+                if keep and not name.startswith(keep):
+                    continue
+                tensor = stream.get_tensor(name)
+                cast = dtype is not None and tensor.is_floating_point()
+                tensors[name] = tensor.to(dtype) if cast else tensor
+    except (SafetensorError, OSError) as error:
+        raise ModelError(_broken(Path(file), str(error))) from error
+    return tensors
+
+
+def write_tensors(path: PathLike, tensors: Mapping[str, torch.Tensor]) -> Path:
+    """Write a safetensors file, aside first."""
+    return write_bytes(path, to_bytes({name: t.contiguous() for name, t in tensors.items()}))
+
+
+def fill(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    source: str,
+    *,
+    extra: tuple[str, ...] = (),
+) -> None:
+    """Put `tensors` into a module made on the meta device; every name and shape must fit.
+
+    Names that begin with one of `extra` may be there without being used. Raises `ModelError` that
+    names the first tensors that do not fit.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in tensors]
+    surplus = [name for name in tensors if name not in own and not name.startswith(extra or ("\0",))]
+    wrong = [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    for what, names in (
+        ("lacks", missing), ("has unknown", surplus), ("does not fit its config:", wrong)
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ModelError(f"{source} {what} {', '.join(names[:3])}{more}.")
+    module.load_state_dict({name: tensors[name] for name in own}, assign=True)
+
+
+def read_pickle(path: PathLike) -> Any:
+    """What a torch checkpoint holds, read without running any code that it names.
+
+    Tensors and plain containers come back as they are; the configuration objects that the
+    published codec checkpoint carries become empty stubs; anything else is refused with
+    `ModelError`.
+    """
+    stubs: list[Any] = [(_stub(name), name) for name in dict.fromkeys(_STUBBED)]
+    try:
+        with torch.serialization.safe_globals(stubs):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file.") from error
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise ModelError(
+            f"{path} was refused: {reason[0] if reason else type(error).__name__} Only tensors "
+            "and plain containers are read from a pickle. Is it the published file, and whole?"
+        ) from error
+
+
+def _stub(name: str) -> Any:
+    """A stand-in for one global of a pickle: builtins stay, everything else is inert."""
+    plain = {"dict": dict, "list": list, "int": int, "long": int}
+    module, _, short = name.rpartition(".")
+    if module in ("builtins", "__builtin__"):
+        return plain[short]
+    return type(short, (), {"__module__": module, "__setstate__": _ignore, "__new__": _empty})
+
+
+def _ignore(self: object, state: object) -> None:
+    """Take and forget a pickled state."""
+
+
+def _empty(cls: type, *args: object, **kwargs: object) -> object:
+    return object.__new__(cls)
