@@ -15,6 +15,7 @@ Prints a Markdown table, the machine and the versions.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import platform
 import statistics
@@ -27,11 +28,13 @@ import torch
 from torch import Tensor
 from transformers import (
     DynamicCache,
-    LlamaConfig as PlainConfig,
     LlamaForCausalLM,
     LogitsProcessor,
     LogitsProcessorList,
     StaticCache,
+)
+from transformers import (
+    LlamaConfig as PlainConfig,
 )
 
 from yue import stage1, stage2
@@ -108,7 +111,7 @@ class Blocked(LogitsProcessor):
 
 def upstream_stage1(model: LlamaForCausalLM, context: Tensor) -> float:
     """Seconds per token of `generate()` with guidance."""
-    processors = [Blocked(range(0, 32_002)), Blocked(range(32_016, 32_017))]
+    processors = [Blocked(range(32_002)), Blocked(range(32_016, 32_017))]
 
     def call(n: int) -> None:
         model.generate(
@@ -127,7 +130,9 @@ def plain_stage1(model: LlamaForCausalLM, context: Tensor, *, batched: bool, sta
     length = context.shape[1]
 
     def cache(rows: int, capacity: int) -> DynamicCache | StaticCache:
-        return StaticCache(config=model.config, max_cache_len=capacity) if static else DynamicCache()
+        if static:
+            return StaticCache(config=model.config, max_cache_len=capacity)
+        return DynamicCache()
 
     def sample(logits: Tensor, seen: Tensor) -> Tensor:
         scores = logits.float().log_softmax(-1)
@@ -177,14 +182,17 @@ def our_stage1(model: Llama, context: list[int], *, graphs: bool) -> float:
     steps = 500
     options = ComposeOptions(seed=1, min_new_tokens=steps, max_new_tokens=steps)
     decoder = stage1.decoder_of(model, options)
+    marks: list[tuple[int, float]] = []
+
+    def report(_: int, done: int, most: int) -> None:
+        marks.append((done, time.perf_counter()))
+
     rates = []
     for _ in range(3):
-        marks: list[tuple[int, float]] = []
-        report = lambda _, done, most: marks.append((done, time.perf_counter()))  # noqa: E731
-        for _ in stage1.compose(
+        marks.clear()
+        list(stage1.compose(
             decoder, prompt, [Section("verse", "")], options, graphs=graphs, progress=report
-        ):
-            pass
+        ))
         (n0, t0), (n1, t1) = marks[len(marks) // 10], marks[-1]
         rates.append((t1 - t0) / (n1 - n0))
     return statistics.median(rates)
@@ -212,7 +220,7 @@ def upstream_stage2(model: LlamaForCausalLM, codes: np.ndarray, device: str) -> 
     middle = codes.shape[1] // 2
     base = history(codes, middle, device)
     known = torch.from_numpy(V.ids(codes)).to(device)
-    processors = [Blocked(range(0, 46_358)), Blocked(range(53_526, 83_738))]
+    processors = [Blocked(range(46_358)), Blocked(range(53_526, 83_738))]
 
     def call(n: int) -> None:
         ids = base
@@ -305,7 +313,7 @@ def machine(device: str) -> str:
 def run_small(body: dict[str, int], context: int, rows: tuple[int, ...]) -> None:
     """The three rows of each stage on a CPU."""
     generator = np.random.default_rng(0)
-    ids = generator.integers(3, V.text_size, context - 2).tolist() + [V.soa, V.xcodec]
+    ids = [*generator.integers(3, V.text_size, context - 2).tolist(), V.soa, V.xcodec]
     tensor = torch.tensor([ids])
     both = {"bf16": torch.bfloat16, "fp32": torch.float32}
     model = random_llama(body, 1, torch.float32, "cpu")
@@ -320,9 +328,8 @@ def run_small(body: dict[str, int], context: int, rows: tuple[int, ...]) -> None
             for static in (False, True):
                 way = f"{name}, {'one batch' if batched else 'two forwards'}, "
                 way += "static cache" if static else "growing cache"
-                candidates[way] = (
-                    lambda twin=twin, batched=batched, static=static:
-                    plain_stage1(twin, tensor, batched=batched, static=static)
+                candidates[way] = functools.partial(
+                    plain_stage1, twin, tensor, batched=batched, static=static
                 )
     name, value = best(candidates)
     ours = our_stage1(model, ids, graphs=False)
@@ -339,7 +346,7 @@ def run_small(body: dict[str, int], context: int, rows: tuple[int, ...]) -> None
         upstream = upstream_stage2(twins["bf16"], codes, "cpu") if count <= 4 else None
         name, value = best({
             f"{name}, {'static' if static else 'growing'} cache":
-            lambda name=name, static=static: plain_stage2(twins[name], codes, "cpu", static=static)
+            functools.partial(plain_stage2, twins[name], codes, "cpu", static=static)
             for name in both for static in (False, True)
         })
         ours = our_stage2(model, codes, graphs=False)
@@ -354,7 +361,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=[*BODIES], default="15m")
     parser.add_argument("--context", type=int, default=1000)
-    parser.add_argument("--rows", type=int, nargs="+", default=[4, 20])
+    parser.add_argument("--rows", type=int, nargs="+", default=[4])
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     if args.threads:

@@ -32,16 +32,20 @@ _SYNONYMS = {
     "intro": "intro opening prelude introduction start 前奏 开场 イントロ 인트로",
     "verse": "verse verses strophe couplet rap part stanza prechorus prehook prerefrain pre lift "
     "buildup climb 主歌 导歌 预副歌 説唱 说唱 aメロ bメロ ヴァース 벌스 절 프리코러스",
-    "chorus": "chorus choruses hook refrain postchorus posthook 副歌 サビ コーラス 후렴 후렴구 코러스",
-    "bridge": "bridge middle8 middleeight middle cpart 桥段 桥 過門 过渡 cメロ ブリッジ 브릿지",
-    "outro": "outro ending end coda fadeout fade finale tag 尾奏 结尾 アウトロ エンディング 아웃트로",
+    "chorus": "chorus choruses hook refrain postchorus posthook 副歌 サビ コーラス "
+    "후렴 후렴구 코러스",
+    "bridge": "bridge middle cpart 桥段 桥 過門 过渡 cメロ ブリッジ 브릿지",
+    "outro": "outro ending end coda fadeout fade finale tag 尾奏 结尾 アウトロ エンディング "
+    "아웃트로",
 }
 _LABEL_OF = {word: label for label, words in _SYNONYMS.items() for word in words.split()}
-_INSTRUMENTAL = set(
-    ["solo", "instrumental", "instrumentals", "interlude", "break", "breakdown", "riff", "drop", "间奏", "間奏", "独奏", "간주"]
+_INSTRUMENTAL = frozenset(
+    "solo instrumental instrumentals interlude break breakdown riff drop "
+    "间奏 間奏 独奏 간주".split()
 )
-_ORDINALS = set(
-    ["first", "second", "third", "fourth", "fifth", "last", "final", "one", "two", "three", "four", "five", "six", "i", "ii", "iii", "iv", "v", "vi", "a", "b", "c", "the", "short", "double", "half", "big", "main", "extended", "reprise", "repeat", "repeated", "again"]
+_ORDINALS = frozenset(
+    "first second third fourth fifth last final one two three four five six i ii iii iv v vi a b c "
+    "the short double half big main extended reprise repeat repeated again".split()
 )
 _AGAIN = {"repeat", "repeated", "again", "reprise"}
 
@@ -215,7 +219,7 @@ def _cut_line(
 
 
 def _bare_header(raw: str) -> tuple[_Header, str] | None:
-    """`(Chorus)`, `## Verse 2`, `**Bridge**`, `Chorus:` and `Verse 1: words`, if meant as labels."""
+    """`(Chorus)`, `## Verse 2`, `**Bridge**`, `Chorus:`, `Verse 1: words`, if meant as labels."""
     if match := _LABELLED_LINE.match(raw):
         header = _read_label(match["label"])
         return (header, match["words"]) if header.exact else None

@@ -49,7 +49,7 @@ class Prompt:
 
 
 def section_text(section: Section) -> str:
-    """A section as the model reads it: `[label]\\n`, the words, two newlines (formats, section 3)."""
+    """A section as the model reads it: `[label]`, a newline, the words, two newlines."""
     return f"[{section.label}]\n{section.text.strip()}\n\n"
 
 

@@ -8,7 +8,7 @@ pair. Several takes run in one batch, each with its own random stream. Knows no 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,11 @@ def check_fits(prompt: Prompt, options: ComposeOptions, limit: int) -> None:
         )
 
 
+def nothing_yet(frame_rate: int) -> Draft:
+    """A draft without a section."""
+    return Draft(codes=np.zeros((len(TRACKS), 0)), sections=(), frame_rate=frame_rate)
+
+
 @torch.inference_mode()
 def compose(
     decoder: Decoder,
@@ -157,13 +162,8 @@ def compose(
     vocabulary = decoder.vocabulary
     limit = decoder.config.max_position_embeddings
     check_fits(prompt, options, limit)
-    drafts = tuple(after) or tuple(
-        Draft(
-            codes=np.zeros((len(TRACKS), 0)), sections=(), plan=tuple(plan), seed=options.seed,
-            take=take, frame_rate=vocabulary.frame_rate,
-        )
-        for take in range(options.takes)
-    )
+    empty = replace(nothing_yet(vocabulary.frame_rate), plan=tuple(plan), seed=options.seed)
+    drafts = tuple(after) or tuple(replace(empty, take=take) for take in range(options.takes))
     transcripts = [_recall(prompt, draft, vocabulary) for draft in drafts]
     singer = _Singer(decoder, options, takes=len(drafts), graphs=graphs)
     first = len(drafts[0])

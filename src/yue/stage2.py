@@ -9,6 +9,7 @@ in together. Slot k can only take a code of codebook k.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -102,7 +103,9 @@ def refine_windows(
 
     def body(k: int, joined: bool) -> None:
         """Predict residual k (0-based). Fed is what came before it: one token, or r_7 with c_t."""
-        fed = torch.cat([ids[:, None], padded.index_select(1, t)], dim=1) if joined else ids[:, None]
+        fed = ids[:, None]
+        if joined:
+            fed = torch.cat([fed, padded.index_select(1, t)], dim=1)
         best = decoder.step(fed, [cache], head=k).argmax(-1)
         out[:, k].index_copy_(0, t, best[None])
         ids.copy_(best + v.codebook(k + 1).start)
@@ -113,7 +116,7 @@ def refine_windows(
     for frame in range(T):
         for k in range(K - 1):
             joined = k == 0 and frame > 0
-            loop.run((k, joined), lambda k=k, joined=joined: body(k, joined), [cache], 1 + joined)
+            loop.run((k, joined), functools.partial(body, k, joined), [cache], 1 + joined)
         if progress is not None:
             progress((frame + 1) * B, T * B)
     residuals = out.permute(2, 1, 0).cpu().numpy()

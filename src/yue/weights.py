@@ -145,7 +145,7 @@ def fill(
     """
     own = module.state_dict()
     missing = [name for name in own if name not in tensors]
-    surplus = [name for name in tensors if name not in own and not name.startswith(extra or ("\0",))]
+    surplus = [name for name in tensors if name not in own and not name.startswith(extra)]
     wrong = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
         for name in own

@@ -1,1 +1,1 @@
-"""The language models of both stages: network, cache, sampling, decoding. Knows nothing of songs."""
+"""The language models of both stages: network, cache, sampling, decoding. No songs here."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,7 @@ class Decoder:
         self.vocabulary = model.vocabulary
         self.embedding = model.model.embed_tokens.weight.data
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
-        self.layers = [_pack_layer(layer, exact) for layer in model.model.layers]
+        self.layers = [_pack_layer(cast(Layer, layer), exact) for layer in model.model.layers]
         rows = [torch.as_tensor(list(head), device=self.device) for head in heads]
         norm, weight = model.model.norm.weight.data, model.lm_head.weight.data
         self.heads = [pack_normed(norm, weight[index], exact=exact) for index in rows]

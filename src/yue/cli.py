@@ -1,0 +1,600 @@
+"""The command line: `yue sing | compose | refine | render | doctor | models`.
+
+Progress and findings go to stderr, the path of the result (or, with --json, one JSON object) to
+stdout. A user's mistake is one sentence and exit code 1. Flags are drawn from `options.py`; torch
+is imported inside the verbs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+from cyclopts import App, Parameter
+
+from yue.errors import FileError, Interrupted, LyricsError, OptionError, YueError
+from yue.options import ComposeOptions, LoadOptions, Options, RefineOptions, RenderOptions
+
+if TYPE_CHECKING:
+    from yue.draft import Codes, Draft
+    from yue.pipeline import Yue
+    from yue.reference import Reference
+    from yue.song import Song
+
+DRAFT_SUFFIX = ".draft.npz"
+DONE_SUFFIX = ".json"
+
+app = App(
+    name="yue",
+    help="Lyrics and genre tags to a whole song with stems.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+models = App(name="models", help="List, fetch and measure models.", help_format="plaintext")
+app.command(models)
+
+T = TypeVar("T", bound=Options)
+
+
+def _flags(group: type[Options]) -> Any:
+    """A dataclass of command-line flags from an option group: the same names, help and defaults."""
+    hints = get_type_hints(group)
+    fields: list[tuple[str, Any, Any]] = []
+    for entry in dataclasses.fields(group):
+        off = None if entry.default is True else ""
+        note = Parameter(help=entry.metadata["help"], negative=off)
+        fields.append((entry.name, Annotated[hints[entry.name], note], entry.default))
+    made = dataclasses.make_dataclass(f"{group.__name__}Flags", fields, frozen=True, kw_only=True)
+    # Else it passes for a class of the standard library, and those are given no flags.
+    made.__module__ = __name__
+    return made
+
+
+if TYPE_CHECKING:
+    ComposeFlags = RefineFlags = RenderFlags = LoadFlags = Any
+else:
+    _FLAT = Parameter(name="*")
+    ComposeFlags = Annotated[_flags(ComposeOptions), _FLAT]
+    RefineFlags = Annotated[_flags(RefineOptions), _FLAT]
+    RenderFlags = Annotated[_flags(RenderOptions), _FLAT]
+    LoadFlags = Annotated[_flags(LoadOptions), _FLAT]
+
+Model = Annotated[str | None, Parameter(
+    name=["--model", "-m"], help="Preset (see `yue models`), directory, or hub id."
+)]
+Genres = Annotated[str | None, Parameter(
+    name=["--genres", "-g"], help="Tags separated by spaces: genre, instrument, mood, voice."
+)]
+Like = Annotated[Path | None, Parameter(help="A recording to sing like (checkpoints with -icl).")]
+Vocals = Annotated[Path | None, Parameter(help="Its vocal stem; with --accompaniment.")]
+Accompaniment = Annotated[Path | None, Parameter(help="Its accompaniment stem.")]
+Start = Annotated[float, Parameter(help="Where the reference begins, in seconds.")]
+End = Annotated[float | None, Parameter(help="Where it ends; by default 30 s later.")]
+After = Annotated[Path | None, Parameter(help="A draft to go on from (.npz).")]
+Keep = Annotated[int | None, Parameter(help="Keep only this many sections of it.")]
+AsJson = Annotated[bool, Parameter(
+    name="--json", negative="", help="Print one JSON object instead of a path."
+)]
+Stems = Annotated[bool, Parameter(negative="", help="Write the stems beside the mix.")]
+Lrc = Annotated[bool, Parameter(negative="", help="Write the lyrics with times (.lrc).")]
+
+
+@app.command
+def sing(
+    lyrics: Annotated[str | None, Parameter(help="Text file with lyrics; - reads stdin.")] = None,
+    *,
+    genres: Genres = None,
+    model: Model = None,
+    output: Annotated[Path, Parameter(
+        name=["--output", "-o"], help="wav, flac, mp3 or ogg; with --batch a folder."
+    )] = Path("song.flac"),
+    like: Like = None,
+    vocals: Vocals = None,
+    accompaniment: Accompaniment = None,
+    start: Start = 0.0,
+    end: End = None,
+    after: After = None,
+    keep: Keep = None,
+    stems: Stems = False,
+    lrc: Lrc = False,
+    json: AsJson = False,
+    batch: Annotated[Path | None, Parameter(
+        help="JSONL file of songs: id, lyrics or lyrics_file, genres, options. Finished ones are "
+        "skipped, failed ones reported."
+    )] = None,
+    compose: ComposeFlags = None,
+    refine: RefineFlags = None,
+    render: RenderFlags = None,
+    load: LoadFlags = None,
+) -> None:
+    """Sing lyrics: a song with a vocal and an accompaniment track, and their mix."""
+    options = (
+        _group(ComposeOptions, compose), _group(RefineOptions, refine),
+        _group(RenderOptions, render),
+    )
+    if (lyrics is None) == (batch is None) and after is None:
+        raise OptionError("give one file of lyrics, or --batch with a JSONL file.")
+    if batch is not None:
+        _check_suffix_absent(output)
+        _sing_batch(_load(model, load), batch, output, genres, options, stems, lrc, json)
+        return
+    _check_suffix(output)
+    request = _Request(
+        None if lyrics is None else _read_lyrics(lyrics), genres,
+        _reference(like, vocals, accompaniment, start, end), _after(after, keep),
+    )
+    results = _sing_one(
+        _load(model, load), request, output, options, stems=stems or json, lrc=lrc
+    )
+    _print_results(results, json)
+
+
+@app.command
+def compose(
+    lyrics: Annotated[str | None, Parameter(help="Text file with lyrics; - reads stdin.")] = None,
+    *,
+    genres: Genres = None,
+    model: Model = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="A draft (.npz).")] = Path(
+        "draft.npz"
+    ),
+    like: Like = None,
+    vocals: Vocals = None,
+    accompaniment: Accompaniment = None,
+    start: Start = 0.0,
+    end: End = None,
+    after: After = None,
+    keep: Keep = None,
+    json: AsJson = False,
+    options: ComposeFlags = None,
+    load: LoadFlags = None,
+) -> None:
+    """Stage 1 alone: lyrics to a draft, saved after every section."""
+    if lyrics is None and after is None:
+        raise OptionError("give a file of lyrics, or --after with a draft to go on from.")
+    chosen = _group(ComposeOptions, options)
+    request = _Request(
+        None if lyrics is None else _read_lyrics(lyrics), genres,
+        _reference(like, vocals, accompaniment, start, end), _after(after, keep),
+    )
+    _print_tracks(_compose(_load(model, load), request, output, chosen), json)
+
+
+@app.command
+def refine(
+    draft: Annotated[Path, Parameter(help="A draft written by `yue compose`.")],
+    *,
+    model: Model = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Codes (.npz).")] = Path(
+        "codes.npz"
+    ),
+    json: AsJson = False,
+    options: RefineFlags = None,
+    load: LoadFlags = None,
+) -> None:
+    """Stage 2 alone: a draft to all codebooks."""
+    from yue.draft import Draft
+
+    held = Draft.load(draft)
+    singer = _load(model or held.made_by.get("model"), load)
+    with _bars() as progress:
+        codes = singer.refine(held, options=_group(RefineOptions, options), progress=progress)
+    _print_tracks([(codes, codes.save(output))], json)
+
+
+@app.command
+def render(
+    tracks: Annotated[Path, Parameter(help="Codes, or a draft (refined first).")],
+    *,
+    model: Model = None,
+    output: Annotated[Path, Parameter(
+        name=["--output", "-o"], help="wav, flac, mp3 or ogg."
+    )] = Path("song.flac"),
+    stems: Stems = False,
+    lrc: Lrc = False,
+    preview: Annotated[bool, Parameter(
+        negative="", help="Render a draft without refining it: rough, but quick."
+    )] = False,
+    json: AsJson = False,
+    options: RenderFlags = None,
+    refine: RefineFlags = None,
+    load: LoadFlags = None,
+) -> None:
+    """Codes or a draft to sound."""
+    _check_suffix(output)
+    held = _load_tracks(tracks)
+    singer = _load(model or held.made_by.get("model"), load)
+    song = _finish(
+        singer, held, _group(RefineOptions, refine), _group(RenderOptions, options),
+        preview=preview,
+    )
+    _print_results([_write(song, output, stems=stems or json, lrc=lrc)], json)
+
+
+@app.command
+def doctor(*, json: AsJson = False) -> None:
+    """What this machine can do, and what to mend."""
+    from yue.doctor import examine
+
+    report = examine()
+    if json:
+        _out(report)
+        return
+    for name, value in report.items():
+        sys.stdout.write(f"{name:16} {value}\n")
+
+
+@models.default
+def list_models(*, json: AsJson = False) -> None:
+    """List the models known by name."""
+    from yue.hub import PRESETS
+
+    if json:
+        _out({name: dataclasses.asdict(spec) for name, spec in PRESETS.items()})
+        return
+    for name, spec in PRESETS.items():
+        note = "tiny, sings noise" if name == "random" else spec.stage1
+        with_audio = "with reference audio" if spec.references else ""
+        sys.stdout.write(f"{name:10} {note:40} {with_audio}".rstrip() + "\n")
+
+
+@models.command
+def fetch(name: Annotated[str, Parameter(help="Preset, hub id or directory.")]) -> None:
+    """Download and convert every part of a model; run again to resume."""
+    from yue.hub import ModelSpec
+    from yue.hub import fetch as fetch_parts
+
+    parts = fetch_parts(ModelSpec.make(name))
+    for part, told in parts.as_dict().items():
+        if part != "adapters":
+            sys.stdout.write(f"{part:10} {told['source']} {told['revision'] or ''}".rstrip() + "\n")
+
+
+@models.command
+def plan(
+    name: Annotated[str, Parameter(help="Preset, hub id or directory; must be on this machine.")],
+    *,
+    compose: ComposeFlags = None,
+    load: LoadFlags = None,
+) -> None:
+    """What a song with this model needs in memory, and what there is."""
+    from yue.pipeline import load as load_model
+
+    forced = _group(LoadOptions, load).replace(force=True)
+    singer = load_model(name, **forced.as_dict())
+    sys.stdout.write(f"{singer.plan(_group(ComposeOptions, compose))}\n")
+
+
+# What the verbs share ---------------------------------------------------------------------------
+
+
+def _group(kind: type[T], flags: Any) -> T:
+    """Checked options from parsed flags."""
+    return kind.make({} if flags is None else dataclasses.asdict(flags))
+
+
+def _load(model: str | None, flags: Any) -> Yue:
+    from yue.pipeline import DEFAULT_MODEL
+    from yue.pipeline import load as load_model
+    from yue.rehearsal import RANDOM
+
+    singer = load_model(model or DEFAULT_MODEL, **_group(LoadOptions, flags).as_dict())
+    if singer.spec.name == RANDOM:
+        _say(
+            "model: random. It has learned nothing and sings noise; it shows that everything "
+            "runs. `yue models` lists real ones."
+        )
+    return singer
+
+
+def _read_lyrics(source: str) -> str:
+    from yue.lyrics import decode
+
+    if source == "-":
+        return decode(sys.stdin.buffer.read(), "standard input")
+    path = Path(source)
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise LyricsError(f"{path} could not be read: {error.strerror}.") from error
+
+
+def _reference(
+    like: Path | None, vocals: Path | None, accompaniment: Path | None, start: float,
+    end: float | None,
+) -> Reference | None:
+    if like is None and vocals is None and accompaniment is None:
+        return None
+    from yue.reference import Reference
+
+    return Reference(like, start=start, end=end, vocals=vocals, accompaniment=accompaniment)
+
+
+def _after(path: Path | None, keep: int | None) -> Draft | None:
+    if path is None:
+        return None
+    from yue.draft import Draft
+
+    draft = Draft.load(path)
+    return draft if keep is None else draft[:keep]
+
+
+def _check_suffix(output: Path) -> None:
+    """Refuse an output that cannot be written before an hour is spent on it."""
+    from yue.audio import FORMATS
+
+    if output.suffix.lower() not in FORMATS:
+        raise OptionError(
+            f"--output {output}: the suffix must be one of {', '.join(FORMATS)}."
+        )
+    if not output.resolve().parent.is_dir():
+        raise FileError(f"--output {output}: there is no folder {output.parent}.")
+
+
+def _check_suffix_absent(output: Path) -> None:
+    if output.suffix:
+        raise OptionError(f"--output {output}: with --batch give a folder.")
+
+
+def _numbered(path: Path, take: int, takes: int) -> Path:
+    return path if takes == 1 else path.with_name(f"{path.stem}.{take + 1}{path.suffix}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What to sing."""
+
+    text: str | None
+    genres: str | None
+    like: Reference | None = None
+    after: Draft | None = None
+
+
+def _compose(
+    singer: Yue, request: _Request, output: Path, options: ComposeOptions
+) -> list[tuple[Draft, Path]]:
+    """Compose, saving the drafts after every section; Ctrl-C keeps them and says how to go on."""
+    drafts: tuple[Draft, ...] = ()
+    paths: list[Path] = []
+    try:
+        with _bars() as progress:
+            told = False
+            for drafts in singer.composing(
+                request.text, request.genres, like=request.like, after=request.after,
+                progress=progress, **options.as_dict(),
+            ):
+                if not told:
+                    _say_findings(drafts[0])
+                    told = True
+                paths = [
+                    draft.save(_numbered(output, take, len(drafts)))
+                    for take, draft in enumerate(drafts)
+                ]
+    except KeyboardInterrupt as error:
+        if paths:
+            done, total = len(drafts[0]), len(drafts[0].plan)
+            _say(
+                f"interrupted; {done} of {total} sections are kept in {paths[0]}. Go on with: "
+                f"yue compose --after {paths[0]} -o {paths[0]}"
+            )
+        raise Interrupted(drafts) from error
+    return list(zip(drafts, paths, strict=True))
+
+
+def _finish(
+    singer: Yue, tracks: Draft | Codes, refine: RefineOptions, render: RenderOptions,
+    *, preview: bool = False,
+) -> Song:
+    from yue.draft import Draft
+
+    with _bars() as progress:
+        if isinstance(tracks, Draft) and not preview:
+            tracks = singer.refine(tracks, options=refine, progress=progress)
+        return singer.render(tracks, options=render, progress=progress)
+
+
+Groups = tuple[ComposeOptions, RefineOptions, RenderOptions]
+
+
+def _sing_one(
+    singer: Yue, request: _Request, output: Path, options: Groups, *, stems: bool, lrc: bool
+) -> list[dict[str, Any]]:
+    """One request, one result per take. The draft is kept on disk until the song is."""
+    composing, refining, rendering = options
+    draft_path = output.with_suffix(DRAFT_SUFFIX)
+    drafts = _compose(singer, request, draft_path, composing)
+    results = []
+    for take, (draft, saved) in enumerate(drafts):
+        song = _finish(singer, draft, refining, rendering)
+        path = _numbered(output, take, len(drafts))
+        results.append(_write(song, path, stems=stems, lrc=lrc))
+        saved.unlink(missing_ok=True)
+    return results
+
+
+def _write(song: Song, path: Path, *, stems: bool, lrc: bool) -> dict[str, Any]:
+    """Save a song; the JSON result that describes it."""
+    written = song.save(path, stems=stems, lrc=lrc, manifest=True)
+    manifest = song.manifest
+    for section in song.sections:
+        if section.truncated:
+            _say(f"[{section.label}] at {section.start:.1f} s was cut off at the token limit.")
+    return {
+        "paths": {name: str(file) for name, file in written.items()},
+        "seed": manifest["seed"],
+        "seconds": song.seconds,
+        "sections": [
+            {key: value for key, value in vars(section).items() if key != "text"}
+            for section in song.sections
+        ],
+        "timings": manifest.get("timings", {}),
+        "findings": manifest.get("findings", []),
+    }
+
+
+def _sing_batch(
+    singer: Yue, batch: Path, folder: Path, genres: str | None, options: Groups, stems: bool,
+    lrc: bool, as_json: bool,
+) -> None:
+    """Every song of a JSONL file; what is finished is skipped, what fails is reported."""
+    items = list(_read_batch(batch))
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for number, item in enumerate(items, 1):
+        name = item["id"]
+        path = folder / f"{name}.flac"
+        if path.with_suffix(DONE_SUFFIX).is_file():
+            _say(f"{number}/{len(items)} {name}: finished before, skipped.")
+            continue
+        _say(f"{number}/{len(items)} {name}")
+        try:
+            told = options[0].replace(**item.get("options", {}))
+            text = item.get("lyrics")
+            if text is None:
+                text = _read_lyrics(str(batch.parent / item["lyrics_file"]))
+            half = path.with_suffix(DRAFT_SUFFIX)
+            resumable = half.is_file() and told.takes == 1
+            request = _Request(
+                text, item.get("genres", genres), after=_after(half, None) if resumable else None
+            )
+            results = _sing_one(
+                singer, request, path, (told, *options[1:]), stems=stems or as_json, lrc=lrc
+            )
+            for result in results:
+                _print_results([{"id": name, **result}], as_json)
+        except YueError as error:
+            failed += 1
+            _say(f"{name}: {error}")
+            if as_json:
+                _out({"id": name, "error": str(error)})
+    if failed:
+        raise YueError(f"{failed} of {len(items)} songs failed; run the same command to retry.")
+
+
+def _read_batch(path: Path) -> Iterator[dict[str, Any]]:
+    """The items of a JSONL file. Raises `OptionError` that names the line."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"--batch {path} could not be read: {error}.") from error
+    seen: set[str] = set()
+    known = {"id", "lyrics", "lyrics_file", "genres", "options"}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            raise OptionError(f"{where} is not JSON ({error}).") from error
+        if not isinstance(item, dict) or ("lyrics" in item) == ("lyrics_file" in item):
+            raise OptionError(f"{where}: an object with lyrics or lyrics_file is expected.")
+        if unknown := set(item) - known:
+            raise OptionError(
+                f"{where}: unknown {', '.join(sorted(unknown))}; known are {', '.join(known)}."
+            )
+        name = str(item.setdefault("id", f"{number:04d}"))
+        item["id"] = name
+        if name in seen or not name or not all(c.isalnum() or c in "._-" for c in name):
+            raise OptionError(
+                f"{where}: id {name!r} must be unique, of letters, digits, '.', '_' and '-'."
+            )
+        seen.add(name)
+        yield item
+
+
+def _load_tracks(path: Path) -> Draft | Codes:
+    """A draft or codes, whichever the file holds."""
+    from yue.draft import Codes, Draft
+
+    try:
+        return Codes.load(path)
+    except FileError as as_codes:
+        try:
+            return Draft.load(path)
+        except FileError:
+            raise as_codes from None
+
+
+def _print_tracks(saved: list[tuple[Any, Path]], as_json: bool) -> None:
+    for tracks, path in saved:
+        if as_json:
+            _out({
+                "paths": {tracks.kind: str(path)}, "seed": tracks.seed, "take": tracks.take,
+                "seconds": tracks.seconds, "complete": tracks.complete,
+                "sections": [
+                    {"label": s.label, "frames": s.frames, "truncated": s.truncated}
+                    for s in tracks.sections
+                ],
+                "timings": tracks.made_by.get("timings", {}),
+                "findings": tracks.made_by.get("findings", []),
+            })
+        else:
+            sys.stdout.write(f"{path}\n")
+
+
+def _print_results(results: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        _out(results[0] if len(results) == 1 else {"takes": results})
+    else:
+        for result in results:
+            sys.stdout.write(f"{result['paths']['mix']}\n")
+
+
+def _out(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _say_findings(draft: Draft) -> None:
+    for finding in draft.made_by.get("findings", []):
+        place = f"line {finding['line']}: " if finding["line"] else ""
+        _say(f"lyrics: {place}{finding['message']}")
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str, float, float], None] | None]:
+    """Progress bars with the time left, on stderr, while it is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (
+        TextColumn("{task.description:8}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(), TextColumn("left"), Left(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(verb: str, done: float, total: float) -> None:
+            if verb not in tasks:
+                tasks[verb] = bars.add_task(verb, total=total)
+            bars.update(tasks[verb], completed=done, total=total)
+
+        yield progress
+
+
+def main() -> None:
+    """Run the command line; exit code 1 on a user's error, 130 when interrupted."""
+    try:
+        app()
+    except YueError as error:
+        _say(f"yue: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""Audio codec and upsampler: waveforms <-> codes -> waveforms. Knows nothing of songs."""

@@ -1,0 +1,168 @@
+"""Vocos: quantised codec features -> 44.1 kHz waveform, one decoder per track.
+
+Features (B, 1024, T) go in, waveforms (B, 882 T) come out: a ConvNeXt backbone predicts a
+spectrum per frame, an inverse STFT adds the frames up. Names are the published checkpoints'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from yue.errors import ModelError
+from yue.files import PathLike, read_json, write_json
+from yue.vocab import TRACKS
+from yue.weights import fill, read_tensors, write_tensors
+
+NORM_EPS = 1e-6
+MAX_MAGNITUDE = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocosConfig:
+    """Sizes of the upsampler; the defaults are the published ones."""
+
+    sample_rate: int = 44_100
+    input_channels: int = 1024
+    dim: int = 512
+    intermediate: int = 1536
+    layers: int = 8
+    n_fft: int = 3528
+    hop: int = 882
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> VocosConfig:
+        """Read an upsampler's `config.json`. Raises `ModelError` on an unknown field."""
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise ModelError(f"upsampler config.json: {error}.") from error
+
+
+class ConvNeXt(nn.Module):
+    """Depthwise convolution, norm, two linears with GELU, scaled and added to the input."""
+
+    def __init__(self, dim: int, intermediate: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv1d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.pwconv1 = nn.Linear(dim, intermediate)
+        self.pwconv2 = nn.Linear(intermediate, dim)
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D, T) -> (B, D, T)."""
+        y = self.norm(self.dwconv(x).transpose(1, 2))
+        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        return x + y.transpose(1, 2)
+
+
+class Backbone(nn.Module):
+    """Features (B, C, T) -> hidden states (B, T, D)."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(config.input_channels, config.dim, 7, padding=3)
+        self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+        self.convnext = nn.Sequential(
+            *(ConvNeXt(config.dim, config.intermediate) for _ in range(config.layers))
+        )
+        self.final_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, T, D)."""
+        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        return self.final_layer_norm(self.convnext(x).transpose(1, 2))
+
+
+class ISTFT(nn.Module):
+    """Spectra -> waveform by overlap-add, trimmed so that T frames give exactly hop * T samples."""
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        super().__init__()
+        self.n_fft, self.hop = n_fft, hop
+        self.register_buffer("window", torch.hann_window(n_fft))
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Complex (B, n_fft / 2 + 1, T) -> (B, hop * T)."""
+        frames = torch.fft.irfft(spectrum, self.n_fft, dim=1) * self.window[:, None]
+        weights = self.window.square()[None, :, None].expand(1, -1, spectrum.shape[-1])
+        trim = (self.n_fft - self.hop) // 2
+        wave, weight = self._add_up(frames), self._add_up(weights)
+        return (wave / weight)[:, trim : wave.shape[1] - trim]
+
+    def _add_up(self, frames: Tensor) -> Tensor:
+        """Overlapping frames (B, n_fft, T) -> (B, hop * (T - 1) + n_fft)."""
+        length = (frames.shape[-1] - 1) * self.hop + self.n_fft
+        folded = F.fold(frames, (1, length), (1, self.n_fft), stride=(1, self.hop))
+        return folded[:, 0, 0]
+
+
+class Head(nn.Module):
+    """Hidden states -> log-magnitude and phase -> waveform."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.out = nn.Linear(config.dim, config.n_fft + 2)
+        self.istft = ISTFT(config.n_fft, config.hop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, hop * T)."""
+        magnitude, phase = self.out(x).transpose(1, 2).chunk(2, dim=1)
+        return self.istft(torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase))
+
+
+class Vocos(nn.Module):
+    """The upsampler of one track."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.head = Head(config)
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that one output frame depends on."""
+        overlap = -(-(self.config.n_fft - self.config.hop) // (2 * self.config.hop))
+        return 3 + 3 * self.config.layers + overlap
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Quantised features (B, C, T) -> waveform (B, hop * T)."""
+        return self.head(self.backbone(features))
+
+
+def load_upsamplers(directory: PathLike, *, device: str | torch.device = "cpu") -> dict[str, Vocos]:
+    """One upsampler per track from `config.json` and `vocals` / `accompaniment.safetensors`."""
+    directory = Path(directory)
+    if not (directory / "config.json").is_file():
+        raise ModelError(f"{directory} holds no config.json: is it an upsampler directory?")
+    config = VocosConfig.from_dict(read_json(directory / "config.json"))
+    upsamplers = {}
+    for track in TRACKS:
+        file = directory / f"{track}.safetensors"
+        if not file.is_file():
+            raise ModelError(f"{directory} lacks {file.name}: is the download complete?")
+        with torch.device("meta"):
+            upsampler = Vocos(config)
+        fill(upsampler, read_tensors(file, device=device, dtype=torch.float32), str(file))
+        upsamplers[track] = upsampler.eval()
+    return upsamplers
+
+
+def save_upsamplers(directory: PathLike, upsamplers: Mapping[str, Vocos]) -> Path:
+    """Write what `load_upsamplers` reads."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for track, upsampler in upsamplers.items():
+        write_tensors(directory / f"{track}.safetensors", upsampler.state_dict())
+    write_json(directory / "config.json", asdict(next(iter(upsamplers.values())).config))
+    return directory

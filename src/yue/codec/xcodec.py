@@ -1,0 +1,201 @@
+"""X-Codec: 16 kHz waveform <-> codes, 50 frames per second.
+
+Encoding joins an acoustic encoder with a frozen speech model's features; decoding needs only the
+codebooks and the acoustic decoder. Names and arithmetic are the published checkpoint's. A small
+codec without a semantic branch is the same class with `semantic = None`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from yue.codec.layers import Decoder, Encoder, SemanticEncoder
+from yue.codec.quantize import ResidualQuantizer
+from yue.errors import ModelError
+from yue.files import PathLike, read_json, write_json
+from yue.weights import SINGLE, fill, read_tensors, weight_files, write_tensors
+
+DECODE_PARTS = ("quantizer.", "fc_post2.", "decoder_2.")
+TRAINING_ONLY = ("decoder_semantic.", "fc_post1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class XCodecConfig:
+    """Sizes of the codec; the defaults are the published one's."""
+
+    sample_rate: int = 16_000
+    strides: tuple[int, ...] = (8, 5, 4, 2)
+    encoder_channels: int = 64
+    decoder_channels: int = 1024
+    latent: int = 256
+    codebooks: int = 12
+    codebook_size: int = 1024
+    semantic: Mapping[str, Any] | None = None
+    """Arguments of transformers' HubertConfig; None: no semantic branch."""
+    semantic_size: int = 0
+    """Channels of the semantic features; 0 without a semantic branch."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strides", tuple(self.strides))
+        if (self.semantic is None) != (self.semantic_size == 0):
+            raise ModelError("codec config: semantic and semantic_size go together.")
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.strides)
+
+    @property
+    def frame_rate(self) -> int:
+        """Frames per second."""
+        return self.sample_rate // self.hop
+
+    @property
+    def width(self) -> int:
+        """Channels of the quantised features."""
+        return self.latent + self.semantic_size
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> XCodecConfig:
+        """Read a codec's `config.json`. Raises `ModelError` on an unknown field."""
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise ModelError(f"codec config.json: {error}.") from error
+
+
+PUBLISHED = XCodecConfig(
+    semantic={
+        "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072, "conv_bias": False, "feat_extract_norm": "group",
+        "conv_dim": [512] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+        "conv_stride": [5, 2, 2, 2, 2, 2, 2], "num_conv_pos_embeddings": 128,
+        "num_conv_pos_embedding_groups": 16, "layer_norm_eps": 1e-5,
+        "do_stable_layer_norm": False,
+    },
+    semantic_size=768,
+)
+"""The published codec."""
+
+
+class XCodec(nn.Module):
+    """The codec. `decode_only` leaves out what only encoding needs (nine tenths of the weights)."""
+
+    def __init__(self, config: XCodecConfig, *, decode_only: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        c = config
+        self.quantizer = ResidualQuantizer(c.codebooks, c.codebook_size, c.width)
+        self.fc_post2 = nn.Linear(c.width, c.latent)
+        self.decoder_2 = Decoder(c.decoder_channels, c.strides, c.latent)
+        self.decode_only = decode_only
+        if decode_only:
+            return
+        self.encoder = Encoder(c.encoder_channels, c.strides, c.latent)
+        self.fc_prior = nn.Linear(c.width, c.width)
+        if c.semantic is not None:
+            self.encoder_semantic = SemanticEncoder(c.semantic_size)
+            self.semantic_model = _hubert(c.semantic)
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that one decoded frame depends on."""
+        return self.decoder_2.context
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Codes (B, K, T) -> quantised features (B, D, T): also what the upsampler reads."""
+        return self.quantizer.decode(codes)
+
+    def decode_features(self, features: Tensor) -> Tensor:
+        """Quantised features (B, D, T) -> waveform (B, hop * T), unbounded."""
+        latent = self.fc_post2(features.transpose(1, 2)).transpose(1, 2)
+        return self.decoder_2(latent)[:, 0]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, K, T), K up to `codebooks` -> waveform (B, hop * T)."""
+        return self.decode_features(self.embed(codes))
+
+    def encode(self, wave: Tensor, codebooks: int | None = None) -> Tensor:
+        """Waveform (B, S) at `sample_rate` -> codes (B, codebooks, T), T = (S - 80) // 320 + 1.
+
+        The whole clip is encoded at once: the semantic model sees all of it, so the codes of a
+        cut differ from a cut of the codes.
+        """
+        if self.decode_only:
+            raise ModelError("this codec was loaded for decoding only.")
+        if wave.shape[-1] < self.config.hop:
+            raise ModelError(f"{wave.shape[-1]} samples: at least {self.config.hop} are needed.")
+        return self.quantizer.encode(self.features(wave), codebooks or self.config.codebooks)
+
+    def features(self, wave: Tensor) -> Tensor:
+        """Waveform (B, S) -> features before quantisation (B, D, T)."""
+        half = self.config.hop // 2
+        acoustic = self.encoder(wave[:, None])
+        if self.config.semantic is not None:
+            semantic = self.encoder_semantic(self.semantic(wave))
+            if acoustic.shape[-1] != semantic.shape[-1]:
+                acoustic = self.encoder(F.pad(wave, (half, half))[:, None])
+            acoustic = torch.cat([acoustic, semantic], dim=1)
+        return self.fc_prior(acoustic.transpose(1, 2)).transpose(1, 2)
+
+    def semantic(self, wave: Tensor) -> Tensor:
+        """Waveform (B, S) -> the teacher's features (B, C, T): the mean of all hidden states."""
+        half = self.config.hop // 2
+        output = self.semantic_model(F.pad(wave, (half, half)), output_hidden_states=True)
+        return torch.stack(output.hidden_states).mean(0).transpose(1, 2)
+
+    @classmethod
+    def load(
+        cls, directory: PathLike, *, decode_only: bool = True, device: str | torch.device = "cpu"
+    ) -> XCodec:
+        """A codec from `config.json` and safetensors, in fp32."""
+        directory = Path(directory)
+        if not (directory / "config.json").is_file():
+            raise ModelError(f"{directory} holds no config.json: is it a codec directory?")
+        config = XCodecConfig.from_dict(read_json(directory / "config.json"))
+        with torch.device("meta"):
+            codec = cls(config, decode_only=decode_only)
+        keep = DECODE_PARTS if decode_only else ()
+        tensors: dict[str, Tensor] = {}
+        for file in weight_files(directory):
+            tensors |= read_tensors(file, device=device, dtype=torch.float32, keep=keep)
+        fill(codec, _spell_hubert(tensors), str(directory), extra=TRAINING_ONLY)
+        return codec.eval()
+
+    def save(self, directory: PathLike) -> Path:
+        """Write `config.json` and `model.safetensors`."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_tensors(directory / SINGLE, self.state_dict())
+        write_json(directory / "config.json", asdict(self.config))
+        return directory
+
+
+def _hubert(config: Mapping[str, Any]) -> nn.Module:
+    """transformers' HuBERT, frozen. Imported here: only encoding needs it, and it is slow to."""
+    from transformers import HubertConfig, HubertModel
+
+    model = HubertModel(HubertConfig(**config)).eval().requires_grad_(False)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _spell_hubert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """HuBERT's positional convolution in the spelling of current torch, whatever the file's."""
+    new = {
+        "pos_conv_embed.conv.weight_g": "pos_conv_embed.conv.parametrizations.weight.original0",
+        "pos_conv_embed.conv.weight_v": "pos_conv_embed.conv.parametrizations.weight.original1",
+    }
+    renamed = {}
+    for name, tensor in tensors.items():
+        end = next((old for old in new if name.endswith(old)), None)
+        renamed[name.removesuffix(end) + new[end] if end else name] = tensor
+    return renamed
