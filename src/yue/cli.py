@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from cyclopts import App, Parameter
 
@@ -56,7 +56,10 @@ def _flags(group: type[Options]) -> Any:
 
 
 if TYPE_CHECKING:
-    ComposeFlags = RefineFlags = RenderFlags = LoadFlags = Any
+    ComposeFlags: TypeAlias = Any
+    RefineFlags: TypeAlias = Any
+    RenderFlags: TypeAlias = Any
+    LoadFlags: TypeAlias = Any
 else:
     _FLAT = Parameter(name="*")
     ComposeFlags = Annotated[_flags(ComposeOptions), _FLAT]

@@ -86,7 +86,9 @@ def impulse_filter(impulse: np.ndarray, n: int) -> BlockFilter:
     return BlockFilter(matrix.astype(np.float32), n, n, reach)
 
 
-def biquad(kind: str, cutoff: float, rate: int, q: float = UPSTREAM_Q) -> tuple[np.ndarray, np.ndarray]:
+def biquad(
+    kind: str, cutoff: float, rate: int, q: float = UPSTREAM_Q
+) -> tuple[np.ndarray, np.ndarray]:
     """Second-order low- or high-pass, coefficients (b, a) after R. Bristow-Johnson's cookbook."""
     w = 2 * math.pi * cutoff / rate
     alpha = math.sin(w) / (2 * q)

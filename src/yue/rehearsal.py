@@ -60,7 +60,7 @@ def random_codec(seed: int, config: XCodecConfig = CODEC) -> XCodec:
     torch.manual_seed(seed)
     codec = XCodec(config)
     with torch.no_grad():
-        codec.decoder_2.model[-1].weight.mul_(0.3)  # type: ignore[operator,union-attr]
+        codec.decoder_2.model[-1].weight.mul_(0.3)  # type: ignore[operator]
     return codec.eval()
 
 
