@@ -168,7 +168,7 @@ class _Tracks:
     def load(cls, path: PathLike) -> Self:
         """Read what `save` wrote. Raises `FileError` for anything else."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("codes", "reference", "meta")}
             meta = json.loads(arrays["meta"].tobytes())
             kind, version = meta.pop("kind"), meta.pop("version")

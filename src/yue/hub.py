@@ -2,8 +2,8 @@
 
 A model is a `ModelSpec`: five parts, each a local path, a hub id (`org/name` or
 `org/name@revision`) or `random`. `fetch` turns each into a directory, downloading what is missing
-(resumable, with progress) unless `HF_HUB_OFFLINE` says not to, and converts the published codec
-once. Knows no network module's insides, only what they read.
+(with progress; whole files are kept when the rest fails) unless `HF_HUB_OFFLINE` says not to, and
+converts the published codec once. Knows no network module's insides, only what they read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from yue.codec.convert import CHECKPOINT, UPSAMPLERS, convert_codec, convert_ups
 from yue.errors import ModelError, OptionError
 from yue.files import PathLike, read_json, write_json
 from yue.rehearsal import RANDOM, write_random_model
-from yue.tokenizer import SENTENCEPIECE_FILE
+from yue.tokenizer import BYTES_FILE, SENTENCEPIECE_FILE
 
 MANIFEST = "yue.json"
 """File that makes a directory a whole model: part -> path inside it or hub id."""
@@ -29,14 +29,15 @@ MANIFEST = "yue.json"
 _HUB = "m-a-p"
 _STAGE2 = f"{_HUB}/YuE-s2-1B-general"
 _CODEC = f"{_HUB}/xcodec_mini_infer@fe781a67815ab47b4a3a5fce1e8d0a692da7e4e5"
-_HUB_ID = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
+_HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
+_LANGUAGE_MODEL = ["config.json", "*.safetensors", "*.safetensors.index.json"]
 _PATTERNS = {
-    "stage1": ["config.json", "*.safetensors", "*.safetensors.index.json", SENTENCEPIECE_FILE],
-    "stage2": ["config.json", "*.safetensors", "*.safetensors.index.json"],
+    "stage1": [*_LANGUAGE_MODEL, SENTENCEPIECE_FILE, BYTES_FILE],
+    "stage2": _LANGUAGE_MODEL,
     "codec": [CHECKPOINT, "config.json", "*.safetensors"],
     "upsampler": [*UPSAMPLERS.values(), "config.json", "*.safetensors"],
-    "tokenizer": [SENTENCEPIECE_FILE, "yue_tokenizer.json"],
+    "tokenizer": [SENTENCEPIECE_FILE, BYTES_FILE],
     "adapter": ["adapter_config.json", "adapter_model.safetensors"],
 }
 
@@ -71,7 +72,7 @@ class ModelSpec:
         directory = Path(name).expanduser()
         if directory.is_dir():
             return cls.of_directory(directory)
-        if _HUB_ID.match(name) and not name.startswith((".", "/")) and name.count("/") == 1:
+        if _HUB_ID.fullmatch(name):
             return cls(stage1=name, name=name)
         raise ModelError(
             f"no model {name!r}: it is neither a preset ({', '.join(PRESETS)}), nor a directory, "
@@ -87,19 +88,34 @@ class ModelSpec:
                     f"{directory} is no model: it holds neither {MANIFEST} nor config.json."
                 )
             return cls(stage1=str(directory), name=str(directory))
-        parts = read_json(directory / MANIFEST)
+        manifest = directory / MANIFEST
+        parts = read_json(manifest)
+        if not isinstance(parts, dict) or not parts.get("stage1"):
+            raise ModelError(f"{manifest} names no stage1: it describes no model.")
         known = {entry.name for entry in dataclasses.fields(cls)}
         if unknown := set(parts) - known:
             raise ModelError(
-                f"{directory / MANIFEST}: unknown {', '.join(sorted(unknown))}; known are "
+                f"{manifest}: unknown {', '.join(sorted(unknown))}; known are "
                 f"{', '.join(sorted(known))}."
             )
-        def inside(part: Any) -> Any:
-            if isinstance(part, str) and (directory / part).exists():
-                return str(directory / part)
-            return tuple(map(inside, part)) if isinstance(part, list) else part
+        found = {key: _beside(directory, parts[key]) for key in _PLACES if key in parts}
+        adapters = tuple(_beside(directory, part) for part in parts.get("adapters") or ())
+        return cls(**{"name": str(directory), **parts, **found, "adapters": adapters})
 
-        return cls(**{"name": str(directory), **{key: inside(v) for key, v in parts.items()}})
+
+_PLACES = ("stage1", "stage2", "codec", "upsampler", "tokenizer")
+
+
+def _beside(directory: Path, part: Any) -> Any:
+    """A part named in a manifest: relative paths begin where the manifest lies."""
+    if part is None:
+        return None
+    if not isinstance(part, str):
+        raise ModelError(
+            f"{directory / MANIFEST}: {part!r} is no part: a path or a hub id is expected."
+        )
+    elsewhere = part == RANDOM or (_HUB_ID.fullmatch(part) and not (directory / part).exists())
+    return part if elsewhere else str(directory / Path(part).expanduser())
 
 
 PRESETS: Mapping[str, ModelSpec] = {
@@ -181,33 +197,42 @@ def _fetch_part(kind: str, source: str) -> Part:
     path = Path(source).expanduser()
     if path.exists():
         return Part(path, source)
-    match = _HUB_ID.match(source)
-    if match is None or source.startswith("."):
+    match = _HUB_ID.fullmatch(source)
+    if match is None:
         raise ModelError(f"{kind}: {source} does not exist and is no hub id such as org/name.")
     return _download(kind, match["repo"], match["revision"], source)
 
 
 def _download(kind: str, repo: str, revision: str | None, source: str) -> Part:
-    """Fetch what a part needs of a hub repository; whole files are kept, cut ones resumed."""
+    """Fetch what a part needs of a hub repository and is not here yet, file by file."""
     import huggingface_hub as hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import errors
 
     try:
         folder = hub.snapshot_download(repo, revision=revision, allow_patterns=_PATTERNS[kind])
-    except LocalEntryNotFoundError as error:
-        offline = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else "the hub cannot be "
-        offline += "" if hub.constants.HF_HUB_OFFLINE else "reached"
+    except errors.LocalEntryNotFoundError as error:
+        offline = hub.constants.HF_HUB_OFFLINE
+        why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
         raise ModelError(
-            f"{kind}: {source} is not on this machine and {offline}. Fetch it once with a "
-            "connection (`yue models fetch NAME`), or give a local directory."
+            f"{kind}: {source} is not, or not wholly, on this machine and {why}. Fetch it once "
+            "with a connection (`yue models fetch NAME`), or give a local directory."
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"{kind}: the hub has no {repo}, or does not show it to you. Check the spelling; if "
+            "it is private or gated, log in with `hf auth login`."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(f"{kind}: {repo} has no revision {revision!r} on the hub.") from error
+    except Exception as error:  # what a broken connection raises depends on the hub's HTTP library
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"{kind}: {source} could not be fetched: {first[0]} What was fetched is kept; run "
-            "the command again to go on."
+            f"{kind}: {source} could not be fetched: {first[0].rstrip('.')}. Files that came "
+            "whole are kept; run the command again to go on."
         ) from error
     path = Path(folder)
+    if not path.is_dir():
+        raise ModelError(f"{kind}: {source} holds none of {', '.join(_PATTERNS[kind])}.")
     return Part(path, source, revision=path.name)
 
 

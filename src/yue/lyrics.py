@@ -27,6 +27,8 @@ MARKERS = tuple(
 MAX_REPEATS = 8
 LONG_SECTION_WORDS = 90
 """About what is sung in the 30 s that a section may last."""
+_LONGEST_LABEL = 60
+"""Characters; what is longer is no label. It also bounds the work on text made to be slow."""
 
 _SYNONYMS = {
     "intro": "intro opening prelude introduction start 前奏 开场 イントロ 인트로",
@@ -34,7 +36,7 @@ _SYNONYMS = {
     "buildup climb 主歌 导歌 预副歌 説唱 说唱 aメロ bメロ ヴァース 벌스 절 프리코러스",
     "chorus": "chorus choruses hook refrain postchorus posthook 副歌 サビ コーラス "
     "후렴 후렴구 코러스",
-    "bridge": "bridge middle cpart 桥段 桥 過門 过渡 cメロ ブリッジ 브릿지",
+    "bridge": "bridge middle middle8 middleeight cpart 桥段 桥 過門 过渡 cメロ ブリッジ 브릿지",
     "outro": "outro ending end coda fadeout fade finale tag 尾奏 结尾 アウトロ エンディング "
     "아웃트로",
 }
@@ -47,17 +49,37 @@ _ORDINALS = frozenset(
     "first second third fourth fifth last final one two three four five six i ii iii iv v vi a b c "
     "the short double half big main extended reprise repeat repeated again".split()
 )
-_AGAIN = {"repeat", "repeated", "again", "reprise"}
+_INSTRUMENTS = frozenset(
+    "guitar piano sax saxophone drum drums bass synth violin keyboard organ flute trumpet "
+    "harmonica string strings acoustic electric".split()
+)
+_EVERYDAY = frozenset(
+    "opening start part pre lift climb buildup middle end ending fade fadeout tag rap break drop "
+    "riff 절 桥".split()
+)
+"""Labels that are ordinary words too: `Tag: you're it` and `(the end)` are sung."""
+_AGAIN = frozenset("repeat repeated again reprise".split())
 
 _OPEN, _CLOSE = r"\[【［", r"\]】］"
-_BRACKET = re.compile(rf"[{_OPEN}]([^{_OPEN}{_CLOSE}\n]*)[{_CLOSE}]")
-_BARE_HEADER = re.compile(
-    r"^\s*(?:\((?P<paren>[^()\n]+)\)|#+\s*(?P<hash>[^#\n]+?)|\*\*(?P<bold>[^*\n]+)\*\*|"
-    r"(?P<colon>[^:\n]{2,24}))\s*(?P<mark>[:：])?\s*$"
+_COUNT = r"\(?(?:[x×]\s?\d+|\d+\s?[x×])\)?"
+_BRACKET = re.compile(
+    rf"[{_OPEN}]([^{_OPEN}{_CLOSE}\n]*)[{_CLOSE}](?:[ \t]*({_COUNT})[ \t]*$)?", re.IGNORECASE
 )
-_LABELLED_LINE = re.compile(r"^\s*(?P<label>[\w-]+(?: \d{1,2})?)\s*:\s+(?P<words>\S.*)$")
-_REPEAT = re.compile(r"\b(?:x|×)\s*(\d+)\b|\b(\d+)\s*(?:x|×|times)(?!\w)|[×*]\s*(\d+)|\b(twice)\b")
-_NOTE = re.compile(r"\s*(?:[:：|,;(/@]|\s[-–—]\s|[–—]).*$", re.DOTALL)
+_DRESSED = re.compile(rf"[#*\s]*([{_OPEN}][^{_OPEN}{_CLOSE}\n]*[{_CLOSE}])[*\s]*(?:[:：][*\s]*)?")
+_BARE_HEADER = re.compile(
+    rf"[(（](?P<paren>[^()（）]+)[)）](?:[:：]|\s*(?P<count>{_COUNT}))?|"
+    r"(?P<name>[\w-]+(?: \d{1,2})?)|"
+    r"#+(?P<hash>[^#]+)|\*\*(?P<bold>[^*]+)\*\*\s*[:：]?|(?P<colon>[^:：]{2,24})[:：]",
+    re.IGNORECASE,
+)
+_LABELLED_LINE = re.compile(
+    r"(?P<written>(?:\*\*)?(?P<label>[^*:：]{2,24})(?:\*\*)?[:：](?:\*\*)?)\s*(?P<words>[^\s*].*)"
+)
+_REPEAT = re.compile(
+    r"(?<![a-z0-9])x\s*(\d+)\b|\b(\d+)\s*(?:x|×|times)(?!\w)|[×*]\s*(\d+)|\b(twice)\b"
+)
+_NOTE = re.compile(r"(?:[:|,;(/@–—]|\s-\s).*", re.DOTALL)
+_NUMBER = re.compile(r"\d+(?:st|nd|rd|th)?[a-d]?$|^\d+(?:st|nd|rd|th)?")
 
 
 @dataclass(frozen=True)
@@ -94,13 +116,17 @@ class _Header:
     """What a label says: `label` is None if it is none of the known ones."""
 
     written: str
-    label: str | None
+    """As it stands in the text, brackets and all."""
+    label: str | None = None
     repeats: int = 1
     again: bool = False
+    """It asks for words that were sung before."""
     instrumental: bool = False
     note: str = ""
     exact: bool = False
     """Nothing but a label, a number and a repeat count was written."""
+    everyday: bool = False
+    """The label is an ordinary word too: without square brackets, it may be meant to be sung."""
 
 
 def decode(data: bytes, name: str = "lyrics") -> str:
@@ -108,12 +134,13 @@ def decode(data: bytes, name: str = "lyrics") -> str:
 
     Raises `LyricsError` if the bytes are not text.
     """
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
         text = data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise LyricsError(
-            f"{name} is not text: byte {error.start} is no UTF-8. Save the lyrics as UTF-8 text."
+            f"{name} is not text: byte 0x{data[error.start]:02x} at position {error.start} is no "
+            f"{'UTF-16' if utf16 else 'UTF-8'}. Save the lyrics as UTF-8 text."
         ) from error
     _refuse_binary(text, name)
     return text
@@ -134,20 +161,33 @@ def clean(text: str) -> tuple[str, list[Finding]]:
     findings = []
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    while found := [marker for marker in MARKERS if marker in text]:
-        for marker in found:
-            line = text[: text.index(marker)].count("\n") + 1
-            findings.append(Finding(line, f"{marker} is a mark of the model's format: taken out."))
-            text = text.replace(marker, "")
-    return text, findings
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        lines[number - 1], markers = _unmarked(line)
+        findings += [
+            Finding(number, f"{marker} is a mark of the model's format: taken out.")
+            for marker in markers
+        ]
+    return "\n".join(lines), findings
+
+
+def _unmarked(line: str) -> tuple[str, list[str]]:
+    """A line without markers, those included that taking out another one would make."""
+    kept, found = "", []
+    for piece in re.split(r"(?<=\])", line):
+        kept += piece
+        if marker := next(filter(kept.endswith, MARKERS), None):
+            kept = kept.removesuffix(marker)
+            found.append(marker)
+    return kept, found
 
 
 def parse(text: str) -> Lyrics:
     """Read lyrics. Raises `LyricsError` if there is neither a word nor a label.
 
     Labels map to the five trained ones; `x2` sings a section twice; text before any label, or
-    without labels, is a verse per stanza; unknown labels with words below are verses. Each such
-    decision is a finding.
+    without labels, is a verse per stanza; unknown labels with words below are verses, right below
+    a known label they are remarks on it. Each such decision is a finding.
     """
     _refuse_binary(text)
     text, findings = clean(text)
@@ -157,12 +197,16 @@ def parse(text: str) -> Lyrics:
             "labels alone give an instrumental."
         )
     sections: list[Section] = []
+    latest: dict[str | None, Section] = {}  # with words, by label; under None: of any label
     for header, lines, line in _blocks(text, findings):
-        body = "\n".join(lines).strip()
         if header is None:
-            sections += _stanzas(lines, line, findings)
+            new = _stanzas(lines, line, findings)
         else:
-            sections += _sections(header, body, line, sections, findings)
+            body = "\n".join(lines).strip()
+            new = _sections(header, body, line, latest.get(header.label), findings)
+        for section in filter(lambda section: section.text, new):
+            latest[section.label] = latest[None] = section
+        sections += new
     if not sections:
         raise LyricsError(
             "the lyrics hold no words and no known label. Known labels are "
@@ -179,10 +223,14 @@ def _blocks(
     header: _Header | None = None
     lines: list[str] = []
     start = 1
+    naked = not _BRACKET.search(text)
     for number, raw in enumerate(text.split("\n"), 1):
-        for found, words in _cut_line(raw, number, findings):
+        for found, words in _cut_line(raw, number, naked, findings):
             if found is None:
                 lines.append(words)
+                continue
+            if header and header.label and not found.label and not lines:
+                header = _remarked(header, found, number, findings)
                 continue
             if header is not None or any(line.strip() for line in lines):
                 yield header, lines, start
@@ -191,25 +239,37 @@ def _blocks(
         yield header, lines, start
 
 
+def _remarked(header: _Header, found: _Header, line: int, findings: list[Finding]) -> _Header:
+    """A label with what an unknown label right below it adds: `[Chorus]`, then `[female]`."""
+    findings.append(
+        Finding(line, f"{found.written} is read as a remark on {header.written}: not sung.")
+    )
+    repeats = max(header.repeats, found.repeats)
+    return replace(header, repeats=repeats, again=header.again or found.again)
+
+
 def _cut_line(
-    raw: str, number: int, findings: list[Finding]
+    raw: str, number: int, naked: bool, findings: list[Finding]
 ) -> Iterator[tuple[_Header | None, str]]:
-    """One line as headers with the words behind them; words before the first have no header."""
-    bare = _bare_header(raw)
+    """One line as headers with the words behind them; words before the first have no header.
+
+    `naked`: a line `Chorus` is a label. Where labels stand in brackets, it is sung.
+    """
+    bare = _bare_header(raw.strip(), naked)
     if bare is not None:
         yield bare
         return
+    if dressed := _DRESSED.fullmatch(raw):
+        raw = dressed[1]
+    first = len(raw) - len(raw.lstrip())
     position, header = 0, None
     for match in _BRACKET.finditer(raw):
-        at_start = not raw[: match.start()].strip()
-        alone = at_start and not raw[match.end() :].strip()
-        found = _read_label(match[1])
-        if found.label is None and not (alone and match[1].strip()):
-            findings.append(
-                Finding(number, f"{match[0]} is not a section label: kept as words.")
-            )
-            continue
-        if not at_start and not found.exact:
+        found = _read_label(f"{match[1]} {match[2] or ''}", match[0].strip())
+        at_start = match.start() == first
+        alone = at_start and bool(match[1].strip()) and not raw[match.end() :].strip()
+        inside = found.exact and not found.everyday
+        if not (alone or (found.label and (at_start or inside))):
+            findings.append(Finding(number, f"{match[0]} is no label here: kept as words."))
             continue
         before = raw[position : match.start()]
         if header is not None or before.strip():
@@ -218,95 +278,125 @@ def _cut_line(
     yield header, raw[position:]
 
 
-def _bare_header(raw: str) -> tuple[_Header, str] | None:
+def _bare_header(line: str, naked: bool) -> tuple[_Header, str] | None:
     """`(Chorus)`, `## Verse 2`, `**Bridge**`, `Chorus:`, `Verse 1: words`, if meant as labels."""
-    if match := _LABELLED_LINE.match(raw):
-        header = _read_label(match["label"])
-        return (header, match["words"]) if header.exact else None
-    match = _BARE_HEADER.match(raw)
-    if match is None or (match["colon"] and not match["mark"]):
+    if match := _LABELLED_LINE.fullmatch(line):
+        header = _read_label(match["label"], match["written"])
+        is_label = header.label and header.exact and not header.everyday
+        return (header, match["words"]) if is_label else None
+    match = _BARE_HEADER.fullmatch(line) if len(line) <= _LONGEST_LABEL else None
+    if match is None or (match["name"] and not naked):
         return None
-    written = next(filter(None, match.group("paren", "hash", "bold", "colon"))).strip()
-    bracketed = _BRACKET.fullmatch(written)
-    header = _read_label(bracketed[1] if bracketed else written)
-    return (header, "") if header.exact else None
+    name = next(filter(None, match.group("paren", "hash", "bold", "name", "colon")))
+    header = _read_label(f"{name} {match['count'] or ''}", line)
+    sung = header.everyday and (match["paren"] or match["name"])
+    return (header, "") if header.exact and not sung else None
 
 
-def _read_label(written: str) -> _Header:
-    """What stands between the brackets of a label, in any case, numbering or wording."""
-    text = unicodedata.normalize("NFKC", written).casefold().strip()
-    repeats = 1
-    if match := _REPEAT.search(text):
-        digits = next(filter(None, match.groups()))
-        repeats = 2 if digits == "twice" else int(digits[:6])
-        text = (text[: match.start()] + text[match.end() :]).replace("()", "").strip(" -–—")
-    note_match = _NOTE.search(text)
-    note = note_match[0].strip(" :：|,;(/@)-–—") if note_match else ""
-    base = text[: note_match.start()] if note_match else text
-    words = [word for word in re.split(r"[\s_\-.#+&']+", base) if word]
-    again = any(word in _AGAIN for word in words) or any(word in note for word in _AGAIN)
-    core = [
-        stripped
-        for word in words
-        if (stripped := re.sub(r"\d+(?:st|nd|rd|th)?[a-d]?$|^\d+(?:st|nd|rd|th)?", "", word))
-        and (stripped not in _ORDINALS)
-    ]
-    header = _Header(written.strip(), None, repeats, again, note=note)
-    if base.strip() in _LABEL_OF:
-        return replace(header, label=_LABEL_OF[base.strip()], exact=not note)
+def _read_label(name: str, written: str) -> _Header:
+    """What a label's name says, in any case, numbering or wording."""
+    text, repeats = _cut_repeats(unicodedata.normalize("NFKC", name).casefold())
+    base, note = _cut_note(text)
+    header = _Header(written, repeats=repeats, note=note)
+    if len(base) > _LONGEST_LABEL:
+        return header
+    words = [word for word in re.split(r"[\s_\-.#+&'*]+", base) if word]
+    bare = filter(None, (_NUMBER.sub("", word) for word in words))
+    core = [word for word in bare if word not in _ORDINALS]
+    again = not _AGAIN.isdisjoint(words + note.split())
+    if not core:
+        counted = repeats > 1 and any(char.isdigit() for char in name)
+        return replace(header, again=again or repeats > 1, exact=counted and not (words or note))
+    label, instrumental = _meaning(words, core)
+    if label is None:
+        return header
     joined = "".join(core)
-    if joined in _LABEL_OF:
-        return replace(header, label=_LABEL_OF[joined], exact=not note)
-    if re.fullmatch(r"middle(8|eight)", "".join(words)):
-        return replace(header, label="bridge", exact=not note)
-    if core and core[-1] in _INSTRUMENTAL:
-        return replace(header, label="bridge", instrumental=True, exact=len(core) <= 2 and not note)
+    plain = _INSTRUMENTS | _INSTRUMENTAL if instrumental else ()
+    exact = joined in _LABEL_OF or "".join(words) in _LABEL_OF or all(w in plain for w in core)
+    return replace(
+        header,
+        label=label,
+        again=again,
+        instrumental=instrumental,
+        exact=exact and not note,
+        everyday=joined in _EVERYDAY and not any(char.isdigit() for char in base),
+    )
+
+
+def _cut_repeats(text: str) -> tuple[str, int]:
+    """`chorus (2x)` -> `chorus`, 2."""
+    match = _REPEAT.search(text)
+    if match is None:
+        return text.strip(), 1
+    count = next(filter(None, match.groups()))
+    # Six digits say "too many" as well as a million do, which int() would refuse to read.
+    repeats = 2 if count == "twice" else max(1, int(count[:6]))
+    rest = text[: match.start()] + text[match.end() :]
+    return re.sub(r"\(\s?\)", "", rest).strip(" -–—"), repeats
+
+
+def _cut_note(text: str) -> tuple[str, str]:
+    """`verse 2: singer` -> `verse 2`, `singer`."""
+    match = _NOTE.search(text)
+    if match is None:
+        return text, ""
+    return text[: match.start()].strip(), match[0].strip(" :|,;(/@)-–—")
+
+
+def _meaning(words: list[str], core: list[str]) -> tuple[str | None, bool]:
+    """The trained label that a label's words stand for, and whether it is instrumental."""
+    label = _LABEL_OF.get("".join(words)) or _LABEL_OF.get("".join(core))
+    if label:
+        return label, False
+    if core[-1] in _INSTRUMENTAL:
+        return "bridge", True
     known = [_LABEL_OF[word] for word in core if word in _LABEL_OF]
     if known and len(core) <= 4:
-        return replace(header, label=known[-1])
-    if not core and repeats > 1 and not words:
-        return replace(header, again=True)
-    return header
+        return known[-1], False
+    return ("bridge", True) if core[0] in _INSTRUMENTAL - _EVERYDAY else (None, False)
 
 
 def _sections(
-    header: _Header, body: str, line: int, before: list[Section], findings: list[Finding]
+    header: _Header, body: str, line: int, earlier: Section | None, findings: list[Finding]
 ) -> list[Section]:
-    """The sections that one header with its words stands for."""
-    written = f"[{header.written}]"
+    """The sections that one header with its words stands for.
+
+    `earlier` is the last section with words under that label, or under any if it is unknown.
+    """
 
     def say(message: str) -> None:
-        findings.append(Finding(line, f"{written} {message}"))
+        findings.append(Finding(line, f"{header.written} {message}"))
 
     repeats = min(header.repeats, MAX_REPEATS)
+    if header.repeats > MAX_REPEATS and (header.label or header.again):
+        say(f"asks for more repeats than the {MAX_REPEATS} allowed: {MAX_REPEATS} are sung.")
     if header.label is None:
-        return _unknown(header, body, line, before, say)
-    if header.repeats != repeats:
-        say(f"asks for {header.repeats} repeats: sung {repeats} times, the most allowed.")
-    earlier = [section for section in before if section.label == header.label and section.text]
+        return _unknown(header, body, line, earlier, say)
+    times = f", {repeats} times" if repeats > 1 else ""
     if header.again and not body and earlier:
-        say(f"sings the {header.label} of line {earlier[-1].line} again.")
-        return [replace(earlier[-1], line=line)] * repeats
+        say(f"sings the {header.label} of line {earlier.line} again{times}.")
+        return [earlier] * repeats
+    remark = "; the remark in it is not sung" if header.note else ""
     if header.instrumental:
-        say("is sung as an empty bridge." if not body else "has words: sung as a bridge with them.")
-    elif header.written != header.label:
-        times = f", {repeats} times" if repeats > 1 else ""
-        say(f"is sung as [{header.label}]{times}.")
-    if header.note:
-        say(f"the remark {header.note!r} is not sung.")
+        how = "has words: sung as a bridge with them" if body else "is played as an empty bridge"
+        say(f"{how}{times}{remark}.")
+    elif header.written != f"[{header.label}]" or times:
+        say(f"is sung as [{header.label}]{times}{remark}.")
     if not body and earlier and not header.instrumental:
         say(f"has no words and is played without singing; [{header.label} repeat] repeats them.")
     return [Section(header.label, body, line)] * repeats
 
 
 def _unknown(
-    header: _Header, body: str, line: int, before: list[Section], say: Callable[[str], None]
+    header: _Header, body: str, line: int, earlier: Section | None, say: Callable[[str], None]
 ) -> list[Section]:
     """A label that is none of ours: a bare `[x2]` repeats, words below it are a verse."""
-    if header.again and before:
-        say(f"sings the {before[-1].label} of line {before[-1].line} again.")
-        repeated = [before[-1]] * (min(header.repeats, MAX_REPEATS) - 1)
-        return repeated + ([Section(before[-1].label, body, line)] if body else [])
+    if header.again and earlier:
+        more = min(max(header.repeats, 2), MAX_REPEATS) - 1
+        times = f", {more} more times" if more > 1 else ""
+        below = f"; the words below are another {earlier.label}" if body else ""
+        say(f"sings the {earlier.label} of line {earlier.line} again{times}{below}.")
+        return [earlier] * more + ([Section(earlier.label, body, line)] if body else [])
     if body:
         say(f"is not a known label ({', '.join(LABELS)}): its words are sung as a verse.")
         return [Section("verse", body, line)]

@@ -273,7 +273,7 @@ class Yue:
         self._check_rate(draft)
         decoder = self._refiner
         started = time.perf_counter()
-        count = len(stage2.windows(draft, decoder.vocabulary))
+        count = len(stage2.windows(draft, decoder.config.vocabulary))
         codes = stage2.refine(
             decoder, draft, rows=o.rows or self.plan().rows(max(1, count)),
             graphs=self.options.graphs,

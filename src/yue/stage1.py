@@ -41,7 +41,7 @@ def allowed_ids(vocabulary: Vocabulary) -> list[int]:
 def decoder_of(model: Llama, options: ComposeOptions, *, exact: bool = False) -> Decoder:
     """A decoder with the output rows that Stage 1 needs under these options."""
     full = range(model.config.vocab_size)
-    head = full if options.scores == "full" else allowed_ids(model.vocabulary)
+    head = full if options.scores == "full" else allowed_ids(model.config.vocabulary)
     return Decoder(model, [head], exact=exact)
 
 
@@ -159,7 +159,7 @@ def compose(
     must name a seed. Raises `CapacityError` before the first token if the lyrics do not fit.
     """
     assert options.seed is not None, "the caller draws the seed, so that it can be reported"
-    vocabulary = decoder.vocabulary
+    vocabulary = decoder.config.vocabulary
     limit = decoder.config.max_position_embeddings
     check_fits(prompt, options, limit)
     empty = replace(nothing_yet(vocabulary.frame_rate), plan=tuple(plan), seed=options.seed)
@@ -173,12 +173,12 @@ def compose(
         contexts = [transcript.context(opening) for transcript in transcripts]
         streams = [uniforms(room, options.seed, draft.take, index) for draft in drafts]
         report = None if progress is None else _of_section(progress, index)
-        tokens = singer.sing(contexts, streams, options.guidance_at(index), report)
-        for transcript, sung in zip(transcripts, tokens, strict=True):
-            transcript.blocks.append([*opening, *sung, vocabulary.eoa, *prompt.closing])
+        parts = singer.sing(contexts, streams, options.guidance_at(index), report)
+        for transcript, part in zip(transcripts, parts, strict=True):
+            transcript.blocks.append([*opening, *part.tokens, vocabulary.eoa, *prompt.closing])
         drafts = tuple(
-            draft + _section_draft(draft, plan[index], sung, len(sung) >= room, vocabulary)
-            for draft, sung in zip(drafts, tokens, strict=True)
+            draft + _section_draft(draft, plan[index], part, vocabulary)
+            for draft, part in zip(drafts, parts, strict=True)
         )
         yield drafts
 
@@ -197,12 +197,18 @@ def _recall(prompt: Prompt, draft: Draft, vocabulary: Vocabulary) -> _Transcript
     return transcript
 
 
-def _section_draft(
-    draft: Draft, section: Section, tokens: Sequence[int], capped: bool, vocabulary: Vocabulary
-) -> Draft:
+@dataclass(frozen=True)
+class _Part:
+    """One section of one take: its codes as ids, in pairs, and whether it hit the cap."""
+
+    tokens: list[int]
+    truncated: bool
+
+
+def _section_draft(draft: Draft, section: Section, part: _Part, vocabulary: Vocabulary) -> Draft:
     """One section's tokens as a draft that goes on where `draft` ends."""
-    codes = vocabulary.deinterleave(tokens)
-    sung = Sung(section.label, section.text, codes.shape[1], truncated=capped)
+    codes = vocabulary.deinterleave(part.tokens)
+    sung = Sung(section.label, section.text, codes.shape[1], part.truncated)
     history = {**draft.history, "sections": (sung,), "first": draft.first + len(draft)}
     return Draft(codes=codes, **history)
 
@@ -216,7 +222,7 @@ class _Singer:
         self.decoder, self.takes = decoder, takes
         device = decoder.device
         full = options.scores == "full"
-        self.scorer = _Scorer(decoder.vocabulary, options, device, full)
+        self.scorer = _Scorer(decoder.config.vocabulary, options, device, full)
         limit = decoder.config.max_position_embeddings
         self.conditional = decoder.cache(takes, limit)
         self.unconditional: KVCache | None = None
@@ -241,8 +247,8 @@ class _Singer:
         streams: Sequence[Tensor],
         scale: float,
         progress: Callable[[int, int], None] | None,
-    ) -> list[list[int]]:
-        """Draw one section per take; streams (room,) uniform numbers. Returns codes without EOA."""
+    ) -> list[_Part]:
+        """Draw one section per take; streams (room,) uniform numbers."""
         steps = len(streams[0])
         guided = scale != 1
         self._recall(contexts)
@@ -283,7 +289,7 @@ class _Singer:
         self.n += 1
 
     def _all_ended(self, n: int) -> bool:
-        eoa = self.decoder.vocabulary.eoa
+        eoa = self.decoder.config.vocabulary.eoa
         recent = self.ids[:, None] if self.takes == 1 and self.poll == 1 else self.drawn[:, :n]
         return bool((recent == eoa).any(dim=1).all())
 
@@ -301,14 +307,14 @@ class _Singer:
                 self.decoder.prefill(wanted[len(held) :], self.conditional, row)
             self.held[row] = wanted
 
-    def _harvest(self, contexts: Sequence[Sequence[int]], ran: int) -> list[list[int]]:
+    def _harvest(self, contexts: Sequence[Sequence[int]], ran: int) -> list[_Part]:
         """Each take's codes, cut at its EOA or else to whole pairs; note what the cache holds."""
-        eoa = self.decoder.vocabulary.eoa
+        eoa = self.decoder.config.vocabulary.eoa
         results = []
         for row, drawn in enumerate(self.drawn[:, :ran].tolist()):
             ended = eoa in drawn
             tokens = drawn[: drawn.index(eoa)] if ended else drawn[: ran // 2 * 2]
-            results.append(tokens)
+            results.append(_Part(tokens, truncated=not ended))
             # The last drawn token was not fed; tokens behind a take's own end do not count.
             self.held[row] = [*contexts[row], *tokens[: ran - 1]]
         return results
@@ -328,16 +334,17 @@ def trace(
     """
     o = ComposeOptions.make(options)
     decoder = decoder_of(model, o, exact=True)
-    scorer = _Scorer(decoder.vocabulary, o, decoder.device, o.scores == "full")
-    limit = decoder.config.max_position_embeddings
+    scorer = _Scorer(decoder.config.vocabulary, o, decoder.device, o.scores == "full")
+    limit, eoa = decoder.config.max_position_embeddings, decoder.config.vocabulary.eoa
     context: list[int] = []
     result = []
     for index, (segment, new) in enumerate(zip(segments, tokens, strict=False)):
         context += segment
         scale = o.guidance_at(index)
         result.append(_trace_section(decoder, scorer, context, new, scale, limit))
-        end = [] if new and new[-1] == decoder.vocabulary.eoa else [decoder.vocabulary.eoa]
-        context += [*new, *end]
+        context += new
+        if not new or new[-1] != eoa:
+            context.append(eoa)
     return result
 
 

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 def decoder_of(model: Llama, *, exact: bool = False) -> Decoder:
     """A decoder with one output head per residual codebook."""
-    vocabulary = model.vocabulary
+    vocabulary = model.config.vocabulary
     books = [vocabulary.codebook(k) for k in range(1, vocabulary.codebooks)]
     return Decoder(model, books, exact=exact)
 
@@ -56,7 +56,7 @@ def refine(
     progress: Progress | None = None,
 ) -> Codes:
     """All codebooks of a draft, at most `rows` windows at a time."""
-    vocabulary = decoder.vocabulary
+    vocabulary = decoder.config.vocabulary
     blocks = windows(draft, vocabulary)
     done = []
     for first in range(0, len(blocks), rows):
@@ -86,7 +86,7 @@ def refine_windows(
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Codebook 0 `(B, T)` -> all codebooks `(B, K, T)`, int64, in one batch."""
-    v = decoder.vocabulary
+    v = decoder.config.vocabulary
     B, T = codes.shape
     K = v.codebooks
     if T == 0 or B == 0 or K == 1:

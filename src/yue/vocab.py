@@ -56,7 +56,7 @@ class Vocabulary:
         if not 0 <= self.silence < self.codebook_size:
             raise ModelError(f"vocabulary: silence = {self.silence} is not a code.")
         control = {self.eod, self.soa, self.eoa, self.stage1, self.xcodec, self.stage2}
-        if len(control) < 6 or control & set(range(self.codec_base, self.codec_end)):
+        if len(control) < 6 or any(self.codec_base <= t < self.codec_end for t in control):
             raise ModelError("vocabulary: control tokens collide with each other or with codes.")
         if any(token < self.text_size for token in control) or self.codec_base < self.text_size:
             raise ModelError(

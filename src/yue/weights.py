@@ -8,8 +8,9 @@ Knows no model; names and hubs are `hub.py`'s business.
 from __future__ import annotations
 
 import json
+import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ SINGLE = "model.safetensors"
 _STUBBED = (
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
-    "omegaconf.nodes.AnyNode",
     "omegaconf.nodes.AnyNode",
     "omegaconf.nodes.ValueNode",
     "omegaconf.base.ContainerMetadata",
@@ -48,13 +48,15 @@ _STUBBED = (
 def weight_files(directory: PathLike) -> list[Path]:
     """The safetensors files of a model directory, by its index if it has one.
 
-    Raises `ModelError` if one is missing or was not downloaded to its end.
+    Raises `ModelError` if one is missing. What is in them, `read_header` checks.
     """
     directory = Path(directory)
+    names = [SINGLE]
     if (directory / INDEX).is_file():
-        names = sorted(set(read_json(directory / INDEX)["weight_map"].values()))
-    else:
-        names = [SINGLE]
+        index = read_json(directory / INDEX)
+        if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
+            raise ModelError(f"{directory / INDEX} has no weight_map: it is no index of shards.")
+        names = sorted(set(index["weight_map"].values()))
     for name in names:
         if not (directory / name).is_file():
             raise ModelError(f"{directory} lacks {name}: is the download complete?")
@@ -64,39 +66,44 @@ def weight_files(directory: PathLike) -> list[Path]:
 def read_header(file: PathLike) -> dict[str, Any]:
     """Name -> {dtype, shape, data_offsets} of a safetensors file, without reading the tensors.
 
-    Raises `ModelError` if the file is cut off or is none.
+    Raises `ModelError` if the file is missing, cut off, or no safetensors file.
     """
     file = Path(file)
+    if not file.is_file():
+        raise ModelError(f"{file}: no such file.")
+    held = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= 100_000_000:
-            raise ModelError(_broken(file, "it does not begin like a safetensors file"))
+            raise ModelError(_broken(file, "it does not begin like one"))
+        if held < 8 + length:
+            raise ModelError(_broken(file, f"it ends within its header, after {held:,} bytes"))
         try:
             header: dict[str, Any] = json.loads(stream.read(length))
-        except ValueError as error:
-            raise ModelError(_broken(file, str(error))) from error
-    header.pop("__metadata__", None)
-    expected = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
-    if file.stat().st_size < expected:
-        held = file.stat().st_size
+            header.pop("__metadata__", None)
+            expected = 8 + length + _data_bytes(header)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ModelError(_broken(file, f"its header cannot be read ({error})")) from error
+    if held < expected:
         raise ModelError(_broken(file, f"it holds {held:,} of {expected:,} bytes"))
     return header
 
 
+def _data_bytes(header: Mapping[str, Any]) -> int:
+    """Bytes that the tensors after a header take."""
+    return max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+
+
 def _broken(file: Path, why: str) -> str:
-    hint = ""
+    return f"{file} is not a whole safetensors file: {why}.{_pointer_hint(file)} Fetch it again."
+
+
+def _pointer_hint(file: Path) -> str:
+    """What to say if git fetched a note in place of a file, else nothing."""
     if file.stat().st_size < 1000 and file.read_bytes().startswith(b"version https://git-lfs"):
-        hint = " It is a git-lfs pointer: the real file was not fetched."
-    return f"{file} is not a whole safetensors file: {why}.{hint} Fetch it again."
-
-
-def nbytes(files: Iterable[PathLike]) -> int:
-    """Bytes that the tensors of safetensors files take."""
-    return sum(
-        max((t["data_offsets"][1] for t in read_header(file).values()), default=0)
-        for file in files
-    )
+        return " It is a git-lfs pointer: the real file was not fetched."
+    return ""
 
 
 def read_tensors(
@@ -167,18 +174,25 @@ def read_pickle(path: PathLike) -> Any:
     published codec checkpoint carries become empty stubs; anything else is refused with
     `ModelError`.
     """
-    stubs: list[Any] = [(_stub(name), name) for name in dict.fromkeys(_STUBBED)]
+    stubs: list[Any] = [(_stub(name), name) for name in _STUBBED]
     try:
         with torch.serialization.safe_globals(stubs):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file.") from error
     except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise ModelError(
-            f"{path} was refused: {reason[0] if reason else type(error).__name__} Only tensors "
-            "and plain containers are read from a pickle. Is it the published file, and whole?"
-        ) from error
+        raise ModelError(f"{path} was refused: {_why_refused(Path(path), error)}") from error
+
+
+def _why_refused(path: Path, error: Exception) -> str:
+    """The reason in own words: torch's message advises to switch the protection off."""
+    if named := re.search(r"GLOBAL (\S+)", str(error)):
+        return (
+            f"it names {named[1]}, and only tensors and plain containers are read from a pickle. "
+            "It is not the published file: fetch that one."
+        )
+    hint = _pointer_hint(path) if path.is_file() else ""
+    return f"it is cut off or no torch checkpoint.{hint} Fetch it again."
 
 
 def _stub(name: str) -> Any:

@@ -29,24 +29,33 @@ UPSAMPLERS = dict(
 POSITIONAL = "pos_conv_embed"
 
 
-def codec_state(checkpoint: Any) -> dict[str, Tensor]:
-    """The codec's tensors out of a checkpoint, bare or wrapped, weight norm folded.
-
-    HuBERT's positional convolution keeps its pair, which transformers wants.
-    """
+def tensors_of(checkpoint: Any) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, bare or wrapped. Raises `ModelError` if there are none."""
     for key in ("codec_model", "state_dict", "model"):
         if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
     if not isinstance(checkpoint, Mapping):
-        raise ModelError(f"the codec checkpoint is a {type(checkpoint).__name__}, not a dict.")
-    tensors = {
+        raise ModelError(f"the checkpoint is a {type(checkpoint).__name__}, not a dict of tensors.")
+    return {
         str(name).removeprefix("module."): value
         for name, value in checkpoint.items()
         if isinstance(value, Tensor)
     }
+
+
+def codec_state(checkpoint: Any) -> dict[str, Tensor]:
+    """The codec's tensors out of a checkpoint, weight norm folded.
+
+    HuBERT's positional convolution keeps its pair, which transformers wants. Raises `ModelError`
+    if one half of a pair is missing.
+    """
+    tensors = tensors_of(checkpoint)
     positional = {name: t for name, t in tensors.items() if POSITIONAL in name}
     rest = {name: t for name, t in tensors.items() if POSITIONAL not in name}
-    return {**fold_weight_norm(rest), **_spell_hubert(positional)}
+    try:
+        return {**fold_weight_norm(rest), **_spell_hubert(positional)}
+    except KeyError as error:
+        raise ModelError(f"the codec checkpoint lacks {error.args[0]}.") from error
 
 
 def convert_codec(
@@ -75,12 +84,15 @@ def convert_codec(
 def convert_upsamplers(
     sources: Mapping[str, PathLike], target: PathLike, config: VocosConfig | None = None
 ) -> Path:
-    """`decoders/*.pth`, one per track -> an upsampler directory."""
+    """`decoders/*.pth`, one per track -> an upsampler directory.
+
+    Raises `ModelError` if a pickle is refused or does not fit.
+    """
     config = config or VocosConfig()
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
     for track, source in sources.items():
-        state = read_pickle(source)
+        state = tensors_of(read_pickle(source))
         with torch.device("meta"):
             upsampler = Vocos(config)
         fill(upsampler, state, str(source))

@@ -81,7 +81,6 @@ class Decoder:
         self, model: Llama, heads: Sequence[Sequence[int] | range], *, exact: bool = False
     ) -> None:
         self.config = model.config
-        self.vocabulary = model.vocabulary
         self.embedding = model.model.embed_tokens.weight.data
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         self.layers = [_pack_layer(cast(Layer, layer), exact) for layer in model.model.layers]

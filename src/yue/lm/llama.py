@@ -93,10 +93,19 @@ class LlamaConfig:
             **{name: getattr(self, name) for name in names},
         }
 
-    @property
+    @functools.cached_property
     def vocabulary(self) -> Vocabulary:
-        """The token numbers that the config describes, else YuE v1's."""
-        return Vocabulary.from_config(self.raw)
+        """The token numbers that the config describes, else YuE v1's.
+
+        Raises `ModelError` if the embedding is too small for them.
+        """
+        vocabulary = Vocabulary.from_config(self.raw)
+        if vocabulary.size > self.vocab_size:
+            raise ModelError(
+                f"the model embeds {self.vocab_size} ids, its vocabulary needs "
+                f"{vocabulary.size}: config.json describes another one."
+            )
+        return vocabulary
 
 
 def rotary(
@@ -284,14 +293,3 @@ class Llama(nn.Module):
         write_tensors(directory / SINGLE, state)
         write_json(directory / "config.json", self.config.to_dict())
         return directory
-
-    @functools.cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The model's token numbers."""
-        vocabulary = self.config.vocabulary
-        if vocabulary.size > self.config.vocab_size:
-            raise ModelError(
-                f"the model embeds {self.config.vocab_size} ids, its vocabulary needs "
-                f"{vocabulary.size}: config.json describes another one."
-            )
-        return vocabulary

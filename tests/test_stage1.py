@@ -1,0 +1,179 @@
+"""Composing: what holds for every song, whatever the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from yue import stage1
+from yue.draft import Draft
+from yue.errors import CapacityError
+from yue.lm.llama import Llama
+from yue.lyrics import Section
+from yue.options import ComposeOptions
+from yue.prompt import Prompt, build_prompt
+from yue.rehearsal import VOCABULARY as V
+from yue.rehearsal import random_llama
+from yue.tokenizer import ByteTokenizer
+
+PLAN = [Section("verse", "hello"), Section("chorus", "la la"), Section("outro", "")]
+BASE = ComposeOptions(seed=5, min_new_tokens=20, max_new_tokens=90)
+
+
+def prompt_of(plan: Sequence[Section] = PLAN) -> Prompt:
+    return build_prompt(plan, "pop", ByteTokenizer(), vocabulary=V)
+
+
+def compose(
+    options: ComposeOptions = BASE, *, model: Llama | None = None, after: Sequence[Draft] = (),
+    plan: Sequence[Section] = PLAN, exact: bool = True,
+) -> tuple[Draft, ...]:
+    model = model or random_llama(V, seed=0)
+    decoder = stage1.decoder_of(model, options, exact=exact)
+    *_, last = stage1.compose(decoder, prompt_of(plan), plan, options, after=after)
+    return last
+
+
+def eager(model: Llama, end: float) -> Llama:
+    """A model that draws EOA more (or, below zero, less) willingly."""
+    with torch.no_grad():
+        hidden = torch.ones(model.config.hidden_size) * 0.02
+        model.lm_head.weight[V.eoa] = end * hidden
+        model.model.norm.weight.fill_(1)
+    return model
+
+
+def test_sections_pair_and_stay_within_their_limits() -> None:
+    for seed in range(3):
+        draft = compose(BASE.replace(seed=seed))[0]
+        assert [s.label for s in draft.sections] == ["verse", "chorus", "outro"]
+        for sung in draft.sections:
+            assert 10 <= sung.frames <= 45
+            assert sung.truncated == (sung.frames == 45)
+        assert draft.codes.min() >= 0 and draft.codes.max() < 1024
+
+
+def test_some_sections_end_by_themselves() -> None:
+    lengths = {s.frames for seed in range(6) for s in compose(BASE.replace(
+        seed=seed, max_new_tokens=2000, min_new_tokens=20), plan=PLAN[:1])[0].sections}
+    assert any(frames < 1000 for frames in lengths)
+
+
+def test_the_same_seed_gives_the_same_song_and_another_another() -> None:
+    first, again, other = compose(), compose(), compose(BASE.replace(seed=6))
+    np.testing.assert_array_equal(first[0].codes, again[0].codes)
+    assert first[0].codes.shape != other[0].codes.shape or (
+        (first[0].codes != other[0].codes).any()
+    )
+
+
+def test_a_take_does_not_depend_on_its_neighbours() -> None:
+    """Three takes in one batch are the takes that would be composed alone."""
+    # Rounding depends on the batch and flips about one draw in 10,000; not in this song.
+    options = BASE.replace(seed=6)
+    together = compose(options.replace(takes=3))
+    assert len({draft.codes.tobytes() for draft in together}) == 3
+    for take, draft in enumerate(together):
+        empty = replace(stage1.nothing_yet(50), plan=tuple(PLAN), seed=6, take=take)
+        alone = compose(options, after=[empty])[0]
+        assert [s.frames for s in alone.sections] == [s.frames for s in draft.sections]
+        np.testing.assert_array_equal(alone.codes, draft.codes)
+
+
+def test_going_on_from_a_section_gives_the_uninterrupted_song() -> None:
+    whole = compose()[0]
+    for kept in (1, 2):
+        resumed = compose(after=[whole[:kept]])[0]
+        np.testing.assert_array_equal(resumed.codes, whole.codes)
+
+
+def test_the_loop_draws_from_the_traced_distributions() -> None:
+    """Fast loop against its slow twin: each drawn id is where its random number falls."""
+    from yue.lm.sampling import uniforms
+
+    model = random_llama(V, seed=0)
+    draft = compose(model=model)[0]
+    tokens = []
+    for section in range(3):
+        ids = V.interleave(draft[section].codes).tolist()
+        tokens.append(ids if draft.sections[section].truncated else [*ids, V.eoa])
+    traced = stage1.trace(model, prompt_of().segments, tokens, BASE)
+    for section, (steps, drawn) in enumerate(zip(traced, tokens, strict=True)):
+        numbers = uniforms(90, 5, 0, section)
+        for (ids, probabilities), token, u in zip(steps, drawn, numbers, strict=False):
+            assert token in ids
+            at = ids.index(token)
+            below = sum(probabilities[:at])
+            assert below - 1e-4 <= u <= below + probabilities[at] + 1e-4
+
+
+def test_guidance_one_needs_no_second_context() -> None:
+    options = BASE.replace(guidance=1.0, guidance_later=1.0)
+    mixed = BASE.replace(guidance=1.5, guidance_later=1.0)
+    assert compose(options)[0].frames and compose(mixed)[0].frames
+
+
+def test_full_scores_differ_from_audio_scores_only_by_the_penalty() -> None:
+    model = random_llama(V, seed=0)
+    segments = prompt_of().segments[:1]
+    tokens = [V.ids([1, 2, 3, 1, 2, 3]).tolist()]
+    free = BASE.replace(repetition_penalty=1.0, top_p=1.0)
+    audio = stage1.trace(model, segments, tokens, free)
+    full = stage1.trace(model, segments, tokens, free.replace(scores="full"))
+    for (ids, p), (other_ids, other_p) in zip(audio[0], full[0], strict=True):
+        assert ids == other_ids
+        assert p == pytest.approx(other_p, abs=1e-5)
+    penalised = [
+        stage1.trace(model, segments, tokens, BASE.replace(scores=scores))[0][3]
+        for scores in ("audio", "full")
+    ]
+    assert penalised[0] != penalised[1]
+
+
+def test_past_the_context_the_head_stays_and_the_oldest_section_goes() -> None:
+    plan = [Section("verse", f"line {i}") for i in range(6)]
+    prompt = prompt_of(plan)
+    transcript = stage1._Transcript(prompt.preamble)
+    block = len(prompt.openings[0]) + 60 + 1 + len(prompt.closing)
+    limit = len(prompt.preamble) + 2 * block + len(prompt.openings[0]) + 60
+    for index in range(6):
+        opening = prompt.openings[index]
+        room = transcript.fit(opening, 60, limit)
+        context = transcript.context(opening)
+        assert room == 60 and len(context) + room <= limit
+        assert tuple(context[: len(prompt.preamble)]) == prompt.preamble
+        kept = transcript.blocks[transcript.dropped :]
+        assert context == [*prompt.preamble, *(t for block in kept for t in block), *opening]
+        assert index < 2 or transcript.dropped == index - 2
+        transcript.blocks.append([*opening, *[V.codec_base] * 60, V.eoa, *prompt.closing])
+
+
+def test_a_song_longer_than_the_context_is_sung_to_its_end() -> None:
+    plan = [Section("verse", f"line {i}") for i in range(6)]
+    model = random_llama(V, seed=0, context=700)
+    options = BASE.replace(min_new_tokens=100, max_new_tokens=120)
+    whole = compose(options, model=model, plan=plan)[0]
+    assert whole.complete and all(s.frames >= 50 for s in whole.sections)
+    resumed = compose(options, model=model, plan=plan, after=[whole[:4]])[0]
+    np.testing.assert_array_equal(resumed.codes, whole.codes)
+
+
+def test_room_is_lowered_before_the_last_section_is_dropped() -> None:
+    transcript = stage1._Transcript((1,) * 40, [[2] * 60])
+    assert transcript.fit([3] * 5, 50, 140) == 35 and transcript.dropped == 0
+    assert transcript.fit([3] * 5, 50, 120) == 50 and transcript.dropped == 1
+
+
+def test_lyrics_that_leave_no_room_are_refused_before_singing() -> None:
+    model = random_llama(V, seed=0, context=200)
+    with pytest.raises(CapacityError, match="of the model's 200 positions"):
+        compose(model=model, plan=[Section("verse", "la " * 100)])
+
+
+def test_a_capped_section_of_odd_length_still_pairs() -> None:
+    draft = compose(BASE.replace(min_new_tokens=31, max_new_tokens=31))[0]
+    assert all(s.frames == 15 and s.truncated for s in draft.sections)
