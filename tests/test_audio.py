@@ -28,6 +28,12 @@ def test_every_format_round_trips(tmp_path: Path, suffix: str) -> None:
         np.testing.assert_allclose(back.samples, audio.samples, atol=2**-22)
 
 
+def test_minutes_of_ogg(tmp_path: Path) -> None:
+    """libsndfile's Vorbis encoder crashes the process if given a minute at once."""
+    audio = Audio(np.random.default_rng(0).normal(size=44_100 * 60) * 0.1, 44_100)
+    assert Audio.read(audio.save(tmp_path / "x.ogg")).seconds == pytest.approx(60, abs=0.1)
+
+
 def test_level_and_peak() -> None:
     audio = tone(100, 16_000)
     assert audio.level == pytest.approx(20 * math.log10(0.5 / math.sqrt(2)), abs=1e-3)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 from torch import Tensor
 from transformers import DacConfig, HubertConfig, XcodecModel
 from transformers import XcodecConfig as TheirConfig
 
+from conftest import GOLDEN
 from yue.codec.convert import codec_state, convert_codec
 from yue.codec.layers import Snake, fold_weight_norm
 from yue.codec.quantize import Codebook, ResidualQuantizer
@@ -145,6 +145,18 @@ def test_pieces_with_context_equal_the_whole(pair: tuple[XCodec, XcodecModel]) -
     scale = whole.abs().max()
     expected = whole[:, 20 * 320 : 40 * 320] / scale
     torch.testing.assert_close(part / scale, expected, atol=1e-6, rtol=0)
+
+
+def test_silence_is_measured_and_pads_short_windows(tmp_path: Path) -> None:
+    from yue.draft import Draft, Sung
+    from yue.rehearsal import VOCABULARY
+    from yue.stage2 import windows
+
+    codec = random_codec(0)
+    code = codec.silence_code()
+    assert code == codec.encode(torch.zeros(1, 16_000), 1)[0, 0, 25]
+    draft = Draft(codes=np.ones((2, 3)), sections=(Sung("verse", "", 3),))
+    assert (windows(draft, VOCABULARY, code)[:, 3:] == code).all()
 
 
 def test_a_codec_without_semantics_round_trips(tmp_path: Path) -> None:

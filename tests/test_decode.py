@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_llama import make
 
+from test_llama import make
 from yue.errors import CapacityError
 from yue.lm.decode import FEW_QUERIES, Decoder, Loop
 from yue.lm.pack import can_pack, pack

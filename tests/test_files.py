@@ -33,7 +33,9 @@ except FileError as error:
 """
 
 
-@pytest.mark.parametrize(("kind", "name"), [("audio", "x.flac"), ("audio", "x.mp3"), ("draft", "x.npz")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("audio", "x.flac"), ("audio", "x.mp3"), ("draft", "x.npz")]
+)
 def test_a_disk_that_takes_no_more(tmp_path: Path, kind: str, name: str) -> None:
     """A real refusal by the system: files may not grow beyond 20 kB (mp3 of 1 s just fits)."""
     (tmp_path / name).write_bytes(b"the older file")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, golden
 
+from conftest import GOLDEN, golden
 from yue.draft import Draft
 from yue.lm.llama import Llama
 from yue.prompt import build_prompt, dual_reference, single_reference

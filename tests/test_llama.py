@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import GOLDEN
 from transformers import LlamaConfig as TheirConfig
 from transformers import LlamaForCausalLM
 
+from conftest import GOLDEN
 from yue.errors import ModelError
 from yue.lm.llama import Llama, LlamaConfig
 

@@ -103,7 +103,9 @@ def test_a_recursive_filter_by_its_impulse_response() -> None:
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("frequency", "db"), [(3000, -3.1), (4000, -7.1), (5000, -16.7), (7000, -8.7)])
+@pytest.mark.parametrize(
+    ("frequency", "db"), [(3000, -3.1), (4000, -7.1), (5000, -16.7), (7000, -8.7)]
+)
 def test_the_upstream_way_has_its_published_notch(frequency: float, db: float) -> None:
     x = tone(frequency, HIGH)
     y = upstream_join(tone(frequency, LOW), x, (LOW, HIGH), CUT)

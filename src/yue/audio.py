@@ -23,6 +23,8 @@ FORMATS = {
 }
 """Suffixes that can be written, with libsndfile's names of format and subtype."""
 
+BLOCK = 65_536
+
 
 @dataclass(frozen=True, eq=False)
 class Audio:
@@ -119,7 +121,13 @@ class Audio:
             raise AudioError(f"{suffix!r} is no known format: allowed are {', '.join(FORMATS)}.")
         kind, subtype = FORMATS[suffix.lower()]
         buffer = io.BytesIO()
-        soundfile.write(buffer, self.samples.T, self.rate, format=kind, subtype=subtype)
+        channels, total = self.samples.shape
+        with soundfile.SoundFile(
+            buffer, "w", self.rate, channels, format=kind, subtype=subtype
+        ) as file:
+            # In blocks: libsndfile's Vorbis encoder overruns its stack on a minute at once.
+            for first in range(0, total, BLOCK):
+                file.write(self.samples[:, first : first + BLOCK].T)
         return buffer.getvalue()
 
     def save(self, path: PathLike) -> Path:

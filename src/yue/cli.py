@@ -11,23 +11,27 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from yue.errors import FileError, Interrupted, LyricsError, OptionError, YueError
 from yue.options import ComposeOptions, LoadOptions, Options, RefineOptions, RenderOptions
 
 if TYPE_CHECKING:
     from yue.draft import Codes, Draft
+    from yue.lyrics import Lyrics
     from yue.pipeline import Yue
     from yue.reference import Reference
     from yue.song import Song
 
 DRAFT_SUFFIX = ".draft.npz"
 DONE_SUFFIX = ".json"
+NPZ = ".npz"
+STDIN = "<stdin>"
+"""What stands for `-` inside: the parser of flags would take it for one."""
 
 app = App(
     name="yue",
@@ -117,22 +121,31 @@ def sing(
 ) -> None:
     """Sing lyrics: a song with a vocal and an accompaniment track, and their mix."""
     options = (
-        _group(ComposeOptions, compose), _group(RefineOptions, refine),
-        _group(RenderOptions, render),
+        _chosen(compose), _group(RefineOptions, refine), _group(RenderOptions, render)
     )
-    if (lyrics is None) == (batch is None) and after is None:
+    from yue.audio import FORMATS
+
+    if batch is None and lyrics is None and after is None:
         raise OptionError("give one file of lyrics, or --batch with a JSONL file.")
+    reference = _reference(like, vocals, accompaniment, start, end)
     if batch is not None:
-        _check_suffix_absent(output)
-        _sing_batch(_load(model, load), batch, output, genres, options, stems, lrc, json)
+        if lyrics is not None or after is not None:
+            raise OptionError("--batch brings its own lyrics: leave out LYRICS and --after.")
+        if output.suffix:
+            raise OptionError(f"--output {output}: with --batch give a folder.")
+        common = _Request(None, genres, reference)
+        items = list(_read_batch(batch))
+        _sing_batch(
+            _load(model, load), items, batch.parent, common, output, options, stems or json, lrc,
+            json,
+        )
         return
-    _check_suffix(output)
-    request = _Request(
-        None if lyrics is None else _read_lyrics(lyrics), genres,
-        _reference(like, vocals, accompaniment, start, end), _after(after, keep),
-    )
+    _check_output(output, FORMATS)
+    request = _Request(_lyrics(lyrics), genres, reference, _after(after, keep))
+    draft_path = output.with_suffix(DRAFT_SUFFIX)
     results = _sing_one(
-        _load(model, load), request, output, options, stems=stems or json, lrc=lrc
+        _load(model, load, request.after), request, output, options, stems=stems or json, lrc=lrc,
+        keep_draft=after is not None and after.resolve() == draft_path.resolve(),
     )
     _print_results(results, json)
 
@@ -160,12 +173,13 @@ def compose(
     """Stage 1 alone: lyrics to a draft, saved after every section."""
     if lyrics is None and after is None:
         raise OptionError("give a file of lyrics, or --after with a draft to go on from.")
-    chosen = _group(ComposeOptions, options)
+    chosen = _chosen(options)
+    _check_output(output, (NPZ,))
     request = _Request(
-        None if lyrics is None else _read_lyrics(lyrics), genres,
-        _reference(like, vocals, accompaniment, start, end), _after(after, keep),
+        _lyrics(lyrics), genres, _reference(like, vocals, accompaniment, start, end),
+        _after(after, keep),
     )
-    _print_tracks(_compose(_load(model, load), request, output, chosen), json)
+    _print_tracks(_compose(_load(model, load, request.after), request, output, chosen), json)
 
 
 @app.command
@@ -183,8 +197,9 @@ def refine(
     """Stage 2 alone: a draft to all codebooks."""
     from yue.draft import Draft
 
+    _check_output(output, (NPZ,))
     held = Draft.load(draft)
-    singer = _load(model or held.made_by.get("model"), load)
+    singer = _load(model, load, held)
     with _bars() as progress:
         codes = singer.refine(held, options=_group(RefineOptions, options), progress=progress)
     _print_tracks([(codes, codes.save(output))], json)
@@ -209,9 +224,11 @@ def render(
     load: LoadFlags = None,
 ) -> None:
     """Codes or a draft to sound."""
-    _check_suffix(output)
+    from yue.audio import FORMATS
+
+    _check_output(output, FORMATS)
     held = _load_tracks(tracks)
-    singer = _load(model or held.made_by.get("model"), load)
+    singer = _load(model, load, held)
     song = _finish(
         singer, held, _group(RefineOptions, refine), _group(RenderOptions, options),
         preview=preview,
@@ -281,12 +298,21 @@ def _group(kind: type[T], flags: Any) -> T:
     return kind.make({} if flags is None else dataclasses.asdict(flags))
 
 
-def _load(model: str | None, flags: Any) -> Yue:
+def _chosen(flags: Any) -> dict[str, Any]:
+    """The compose options that differ from the defaults: the others are a resumed song's own."""
+    given = _group(ComposeOptions, flags)
+    default = ComposeOptions().as_dict()
+    return {name: value for name, value in given.as_dict().items() if value != default[name]}
+
+
+def _load(model: str | None, flags: Any, held: Draft | Codes | None = None) -> Yue:
+    """The model asked for, else the one that made what is held, else the default."""
     from yue.pipeline import DEFAULT_MODEL
     from yue.pipeline import load as load_model
     from yue.rehearsal import RANDOM
 
-    singer = load_model(model or DEFAULT_MODEL, **_group(LoadOptions, flags).as_dict())
+    model = model or (held.made_by.get("model") if held is not None else None) or DEFAULT_MODEL
+    singer = load_model(model, **_group(LoadOptions, flags).as_dict())
     if singer.spec.name == RANDOM:
         _say(
             "model: random. It has learned nothing and sings noise; it shows that everything "
@@ -295,10 +321,26 @@ def _load(model: str | None, flags: Any) -> Yue:
     return singer
 
 
-def _read_lyrics(source: str) -> str:
+def _lyrics(source: str | None) -> Lyrics | None:
+    """Parsed lyrics of a file or standard input; findings are told at once."""
+    if source is None:
+        return None
+    return _parsed(_read_text(source))
+
+
+def _parsed(text: str) -> Lyrics:
+    from yue.lyrics import parse
+
+    lyrics = parse(text)
+    for finding in lyrics.findings:
+        _say(f"lyrics: {finding}")
+    return lyrics
+
+
+def _read_text(source: str) -> str:
     from yue.lyrics import decode
 
-    if source == "-":
+    if source == STDIN:
         return decode(sys.stdin.buffer.read(), "standard input")
     path = Path(source)
     try:
@@ -327,21 +369,12 @@ def _after(path: Path | None, keep: int | None) -> Draft | None:
     return draft if keep is None else draft[:keep]
 
 
-def _check_suffix(output: Path) -> None:
+def _check_output(output: Path, suffixes: Iterable[str]) -> None:
     """Refuse an output that cannot be written before an hour is spent on it."""
-    from yue.audio import FORMATS
-
-    if output.suffix.lower() not in FORMATS:
-        raise OptionError(
-            f"--output {output}: the suffix must be one of {', '.join(FORMATS)}."
-        )
+    if output.suffix.lower() not in suffixes:
+        raise OptionError(f"--output {output}: the suffix must be one of {', '.join(suffixes)}.")
     if not output.resolve().parent.is_dir():
         raise FileError(f"--output {output}: there is no folder {output.parent}.")
-
-
-def _check_suffix_absent(output: Path) -> None:
-    if output.suffix:
-        raise OptionError(f"--output {output}: with --batch give a folder.")
 
 
 def _numbered(path: Path, take: int, takes: int) -> Path:
@@ -352,39 +385,33 @@ def _numbered(path: Path, take: int, takes: int) -> Path:
 class _Request:
     """What to sing."""
 
-    text: str | None
+    lyrics: Lyrics | None
     genres: str | None
     like: Reference | None = None
     after: Draft | None = None
 
 
 def _compose(
-    singer: Yue, request: _Request, output: Path, options: ComposeOptions
+    singer: Yue, request: _Request, output: Path, options: dict[str, Any]
 ) -> list[tuple[Draft, Path]]:
     """Compose, saving the drafts after every section; Ctrl-C keeps them and says how to go on."""
     drafts: tuple[Draft, ...] = ()
     paths: list[Path] = []
     try:
         with _bars() as progress:
-            told = False
             for drafts in singer.composing(
-                request.text, request.genres, like=request.like, after=request.after,
-                progress=progress, **options.as_dict(),
+                request.lyrics, request.genres, like=request.like, after=request.after,
+                progress=progress, **options,
             ):
-                if not told:
-                    _say_findings(drafts[0])
-                    told = True
                 paths = [
                     draft.save(_numbered(output, take, len(drafts)))
                     for take, draft in enumerate(drafts)
                 ]
     except KeyboardInterrupt as error:
         if paths:
-            done, total = len(drafts[0]), len(drafts[0].plan)
-            _say(
-                f"interrupted; {done} of {total} sections are kept in {paths[0]}. Go on with: "
-                f"yue compose --after {paths[0]} -o {paths[0]}"
-            )
+            _say(f"interrupted; {len(drafts[0])} of {len(drafts[0].plan)} sections are kept.")
+        for path in paths:
+            _say(f"go on with: yue compose --after {path} -o {path}")
         raise Interrupted(drafts) from error
     return list(zip(drafts, paths, strict=True))
 
@@ -401,22 +428,29 @@ def _finish(
         return singer.render(tracks, options=render, progress=progress)
 
 
-Groups = tuple[ComposeOptions, RefineOptions, RenderOptions]
+Groups = tuple[dict[str, Any], RefineOptions, RenderOptions]
 
 
 def _sing_one(
-    singer: Yue, request: _Request, output: Path, options: Groups, *, stems: bool, lrc: bool
+    singer: Yue, request: _Request, output: Path, options: Groups, *, stems: bool, lrc: bool,
+    keep_draft: bool = False,
 ) -> list[dict[str, Any]]:
-    """One request, one result per take. The draft is kept on disk until the song is."""
+    """One request, one result per take. The drafts are kept on disk until the songs are."""
     composing, refining, rendering = options
-    draft_path = output.with_suffix(DRAFT_SUFFIX)
-    drafts = _compose(singer, request, draft_path, composing)
+    drafts = _compose(singer, request, output.with_suffix(DRAFT_SUFFIX), composing)
     results = []
-    for take, (draft, saved) in enumerate(drafts):
-        song = _finish(singer, draft, refining, rendering)
-        path = _numbered(output, take, len(drafts))
-        results.append(_write(song, path, stems=stems, lrc=lrc))
-        saved.unlink(missing_ok=True)
+    try:
+        for take, (draft, _) in enumerate(drafts):
+            song = _finish(singer, draft, refining, rendering)
+            path = _numbered(output, take, len(drafts))
+            results.append(_write(song, path, stems=stems, lrc=lrc))
+    except BaseException:
+        for _, saved in drafts[len(results) :]:
+            _say(f"the composed draft is kept: yue render {saved} -o {output}")
+        raise
+    if not keep_draft:
+        for _, saved in drafts:
+            saved.unlink(missing_ok=True)
     return results
 
 
@@ -441,32 +475,35 @@ def _write(song: Song, path: Path, *, stems: bool, lrc: bool) -> dict[str, Any]:
 
 
 def _sing_batch(
-    singer: Yue, batch: Path, folder: Path, genres: str | None, options: Groups, stems: bool,
-    lrc: bool, as_json: bool,
+    singer: Yue, items: list[dict[str, Any]], beside: Path, common: _Request, folder: Path,
+    options: Groups, stems: bool, lrc: bool, as_json: bool,
 ) -> None:
-    """Every song of a JSONL file; what is finished is skipped, what fails is reported."""
-    items = list(_read_batch(batch))
+    """Every song of a batch; what is finished is skipped, what fails is reported."""
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
     for number, item in enumerate(items, 1):
         name = item["id"]
-        path = folder / f"{name}.flac"
-        if path.with_suffix(DONE_SUFFIX).is_file():
-            _say(f"{number}/{len(items)} {name}: finished before, skipped.")
-            continue
         _say(f"{number}/{len(items)} {name}")
         try:
-            told = options[0].replace(**item.get("options", {}))
-            text = item.get("lyrics")
-            if text is None:
-                text = _read_lyrics(str(batch.parent / item["lyrics_file"]))
+            chosen = ComposeOptions.make({**options[0], **item.get("options", {})})
+            path = folder / f"{name}.flac"
+            done = [_numbered(path, take, chosen.takes) for take in range(chosen.takes)]
+            if all(each.with_suffix(DONE_SUFFIX).is_file() for each in done):
+                _say("finished before, skipped.")
+                continue
             half = path.with_suffix(DRAFT_SUFFIX)
-            resumable = half.is_file() and told.takes == 1
-            request = _Request(
-                text, item.get("genres", genres), after=_after(half, None) if resumable else None
-            )
+            if half.is_file() and chosen.takes == 1:
+                request = _Request(None, None, after=_after(half, None))
+            else:
+                text = item.get("lyrics")
+                if text is None:
+                    text = _read_text(str(beside / item["lyrics_file"]))
+                request = dataclasses.replace(
+                    common, lyrics=_parsed(text), genres=item.get("genres", common.genres)
+                )
             results = _sing_one(
-                singer, request, path, (told, *options[1:]), stems=stems or as_json, lrc=lrc
+                singer, request, path, ({**options[0], **item.get("options", {})}, *options[1:]),
+                stems=stems, lrc=lrc,
             )
             for result in results:
                 _print_results([{"id": name, **result}], as_json)
@@ -497,6 +534,11 @@ def _read_batch(path: Path) -> Iterator[dict[str, Any]]:
             raise OptionError(f"{where} is not JSON ({error}).") from error
         if not isinstance(item, dict) or ("lyrics" in item) == ("lyrics_file" in item):
             raise OptionError(f"{where}: an object with lyrics or lyrics_file is expected.")
+        texts = (item.get(key, "") for key in ("lyrics", "lyrics_file", "genres"))
+        if not all(isinstance(text, str) for text in texts):
+            raise OptionError(f"{where}: lyrics, lyrics_file and genres must be text.")
+        if not isinstance(item.get("options", {}), dict):
+            raise OptionError(f"{where}: options must be an object.")
         if unknown := set(item) - known:
             raise OptionError(
                 f"{where}: unknown {', '.join(sorted(unknown))}; known are {', '.join(known)}."
@@ -559,12 +601,6 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _say_findings(draft: Draft) -> None:
-    for finding in draft.made_by.get("findings", []):
-        place = f"line {finding['line']}: " if finding["line"] else ""
-        _say(f"lyrics: {place}{finding['message']}")
-
-
 @contextlib.contextmanager
 def _bars() -> Iterator[Callable[[str, float, float], None] | None]:
     """Progress bars with the time left, on stderr, while it is a terminal."""
@@ -592,9 +628,10 @@ def _bars() -> Iterator[Callable[[str, float, float], None] | None]:
 
 def main() -> None:
     """Run the command line; exit code 1 on a user's error, 130 when interrupted."""
+    tokens = [STDIN if token == "-" else token for token in sys.argv[1:]]
     try:
-        app()
-    except YueError as error:
+        app(tokens, exit_on_error=False, print_error=False)
+    except (YueError, CycloptsError) as error:
         _say(f"yue: {error}")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -28,12 +28,13 @@ def write_bytes(path: PathLike, data: bytes) -> Path:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise FileError(
             f"could not write {path} ({len(data):,} bytes): {error.strerror or error}. "
             "Nothing was changed there; free some space or choose another place."
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
 
 

@@ -70,7 +70,7 @@ class ModelSpec:
         if name in PRESETS:
             return PRESETS[name]
         directory = Path(name).expanduser()
-        if directory.is_dir():
+        if name and directory.is_dir():
             return cls.of_directory(directory)
         if _HUB_ID.fullmatch(name):
             return cls(stage1=name, name=name)
@@ -240,7 +240,7 @@ def _converted(part: Part, kind: str) -> Part:
     """The part itself, or, for the published pickles, their converted form in the cache."""
     published = [CHECKPOINT] if kind == "codec" else list(UPSAMPLERS.values())
     files = [part.path / name for name in published]
-    if part.path.is_file() or (part.path / "config.json").is_file() or not files[0].is_file():
+    if part.path.is_file() or not files[0].is_file():
         return part
     missing = [file for file in files if not file.is_file()]
     if missing:

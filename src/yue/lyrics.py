@@ -65,6 +65,7 @@ _COUNT = r"\(?(?:[x×]\s?\d+|\d+\s?[x×])\)?"
 _BRACKET = re.compile(
     rf"[{_OPEN}]([^{_OPEN}{_CLOSE}\n]*)[{_CLOSE}](?:[ \t]*({_COUNT})[ \t]*$)?", re.IGNORECASE
 )
+# Markdown around a label in brackets: `**[Chorus]**`, `## [Verse 2]`.
 _DRESSED = re.compile(rf"[#*\s]*([{_OPEN}][^{_OPEN}{_CLOSE}\n]*[{_CLOSE}])[*\s]*(?:[:：][*\s]*)?")
 _BARE_HEADER = re.compile(
     rf"[(（](?P<paren>[^()（）]+)[)）](?:[:：]|\s*(?P<count>{_COUNT}))?|"
@@ -329,7 +330,7 @@ def _cut_repeats(text: str) -> tuple[str, int]:
     if match is None:
         return text.strip(), 1
     count = next(filter(None, match.groups()))
-    # Six digits say "too many" as well as a million do, which int() would refuse to read.
+    # int() refuses thousands of digits; the first six are "too many" already.
     repeats = 2 if count == "twice" else max(1, int(count[:6]))
     rest = text[: match.start()] + text[match.end() :]
     return re.sub(r"\(\s?\)", "", rest).strip(" -–—"), repeats

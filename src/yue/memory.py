@@ -102,8 +102,9 @@ def plan(
     device: torch.device,
     dtype: torch.dtype,
     options: ComposeOptions,
+    free: int,
 ) -> MemoryPlan:
-    """Count what the parts need, from their headers; nothing is loaded."""
+    """Count what the parts need, from their headers; nothing is loaded. `free` is in bytes."""
     first, second = configs
     limit = first.max_position_embeddings
     alone = min(options.max_new_tokens + 1, limit)
@@ -111,15 +112,24 @@ def plan(
     cache += KVCache.nbytes(first, options.takes, alone, dtype)
     vocabulary = second.vocabulary
     window = KVCache.nbytes(second, 1, context_length(vocabulary, vocabulary.window_frames), dtype)
-    decoders = _weights([codec / "model.safetensors"], torch.float32)
+    decoders = _weights(weight_files(codec), torch.float32)
     decoders += _weights(sorted(upsampler.glob("*.safetensors")), torch.float32)
     return MemoryPlan(
-        compose=(Need("weights", _weights(weight_files(stage1), dtype)), Need("cache", cache)),
-        refine=(Need("weights", _weights(weight_files(stage2), dtype)),),
+        compose=(*_language_model(stage1, dtype, device), Need("cache", cache)),
+        refine=_language_model(stage2, dtype, device),
         render=(Need("codec and upsampler", decoders),),
-        available=available(device),
+        available=free,
         device=str(device),
         window=window,
+    )
+
+
+def _language_model(directory: Path, dtype: torch.dtype, device: torch.device) -> tuple[Need, ...]:
+    """A stage's weights, and on a CPU their packed copy while it is made."""
+    weights = _weights(weight_files(directory), dtype)
+    packed = weights // 2 if device.type == "cpu" and dtype == torch.float32 else 0
+    return (Need("weights", weights), Need("packing", packed)) if packed else (
+        Need("weights", weights),
     )
 
 

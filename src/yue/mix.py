@@ -28,8 +28,8 @@ SILENT = 1e-4
 UPSTREAM_CLAMP = 0.99
 UPSTREAM_Q = 0.707
 UPSTREAM_EPS = 1e-10
-BIQUAD_TAPS = 256
-"""The crossover's biquads have poles of radius .58 at 44.1 kHz: far less is enough."""
+TAIL = 1e-7
+"""A recursive filter's answer to an impulse is cut where it has fallen below this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +99,10 @@ def biquad(
     return b / a[0], a / a[0]
 
 
-def impulse_response(b: np.ndarray, a: np.ndarray, taps: int = BIQUAD_TAPS) -> np.ndarray:
-    """The first `taps` samples of a recursive filter's answer to an impulse."""
+def impulse_response(b: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """A recursive filter's answer to an impulse, until nothing is left of it."""
+    radius = float(np.abs(np.roots(a)).max())
+    taps = len(b) + math.ceil(math.log(TAIL) / math.log(radius))
     y = np.zeros(taps)
     for n in range(taps):
         y[n] = b[n] if n < len(b) else 0.0
@@ -193,8 +195,9 @@ def add_up(stems: list[np.ndarray], peak: float) -> tuple[np.ndarray, float]:
 
     Works in place on the stems, so that they still add up to the mix.
     """
-    mix = np.add.reduce(stems) if len(stems) != 2 else stems[0] + stems[1]
-    top = max((float(np.abs(x).max(initial=0.0)) for x in (mix, *stems)), default=0.0)
+    mix = np.add.reduce(stems)
+    # Not of np.abs(x): that is a whole song more in memory.
+    top = max(float(max(x.max(initial=0), -x.min(initial=0))) for x in (mix, *stems))
     factor = min(1.0, peak / top) if top > 0 else 1.0
     if factor < 1:
         for x in (mix, *stems):

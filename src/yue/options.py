@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -31,29 +32,32 @@ def knob(
     )
 
 
-def _check(field: dataclasses.Field[Any], value: Any) -> None:
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """The value in its field's type. Raises `OptionError` if it is not allowed there."""
     if value is None and field.default is None:
-        return
-    choices = field.metadata["choices"]
-    if choices:
-        if value not in choices:
-            raise OptionError(f"{field.name} = {value!r}: allowed are {', '.join(choices)}.")
-        return
-    low, high = field.metadata["low"], field.metadata["high"]
-    whole = "int" in str(field.type)
-    kind = "a whole number" if whole else "a number"
-    if isinstance(field.default, bool):
-        if not isinstance(value, bool):
-            raise OptionError(f"{field.name} = {value!r}: allowed are true and false.")
-        return
-    allowed = f"allowed is {kind}" + (
-        f" from {low}" if low is not None else ""
-    ) + (f" to {high}" if high is not None else "")
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-    if not number or (whole and value != int(value)):
-        raise OptionError(f"{field.name} = {value!r}: {allowed}.")
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise OptionError(f"{field.name} = {value!r}: {allowed}.")
+        return None
+    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+    kind = next(kind for kind in ("bool", "int", "float", "str") if kind in str(field.type))
+    allowed = {
+        "bool": "true and false",
+        "int": f"a whole number from {low} to {high}",
+        "float": f"a number from {low} to {high}",
+        "str": ", ".join(choices) or "some text",
+    }[kind]
+    refusal = OptionError(f"{field.name} = {value!r}: allowed is {allowed}.")
+    if kind == "str":
+        if not isinstance(value, str) or not value or (choices and value not in choices):
+            raise refusal
+        return value
+    if kind == "bool" or isinstance(value, bool):
+        if kind != "bool" or not isinstance(value, bool):
+            raise refusal
+        return value
+    if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+        raise refusal
+    if kind == "int" and value != int(value):
+        raise refusal
+    return int(value) if kind == "int" else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -137,6 +141,14 @@ class ComposeOptions(Options):
         choices=("audio", "full"),
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_new_tokens > self.max_new_tokens:
+            raise OptionError(
+                f"min_new_tokens = {self.min_new_tokens}: allowed is at most max_new_tokens, "
+                f"which is {self.max_new_tokens}."
+            )
+
     def guidance_at(self, generated: int) -> float:
         """Guidance of the section sung after `generated` others: 1.5 first, then 1.2."""
         return self.guidance if generated == 0 else self.guidance_later
@@ -175,7 +187,7 @@ class RenderOptions(Options):
 class LoadOptions(Options):
     """Where and how a model runs."""
 
-    device: str = knob("auto", "auto, cpu, cuda, cuda:1, mps, ...", choices=())
+    device: str = knob("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
     dtype: str = knob(
         "auto", "Number format of the weights; auto is bf16 on a GPU, fp32 on a CPU.",
         choices=("auto", "bf16", "fp16", "fp32"),
@@ -189,10 +201,3 @@ class LoadOptions(Options):
         False, "Go on where yue would refuse: memory that looks too small, a reference for a "
         "checkpoint that was not trained with references."
     )
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.name != "device":
-                _check(field, getattr(self, field.name))
-        if not isinstance(self.device, str) or not self.device:
-            raise OptionError(f"device = {self.device!r}: give auto, cpu, cuda or cuda:N.")

@@ -29,7 +29,7 @@ from yue.lm.decode import Decoder
 from yue.lm.llama import Llama, LlamaConfig
 from yue.lm.lora import merge
 from yue.lyrics import Finding, Lyrics, parse
-from yue.memory import MemoryPlan, plan
+from yue.memory import MemoryPlan, available, plan
 from yue.options import ComposeOptions, LoadOptions, RefineOptions, RenderOptions
 from yue.prompt import Prompt, build_prompt
 from yue.reference import Reference
@@ -65,7 +65,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().split("\n")[0]
         raise OptionError(
             f"device {name!r} cannot be used ({reason}). Use auto, cpu, or see `yue doctor`."
         ) from error
@@ -100,6 +100,8 @@ class Yue:
             torch.set_num_threads(options.threads)
         self.parts = fetch(spec)
         self._stages = _Stages()
+        # Asked once: later the stages that are loaded would count as lost.
+        self._free = available(self.device)
         self.plan().check(force=options.force)
 
     @cached_property
@@ -126,7 +128,7 @@ class Yue:
         return plan(
             self.parts.stage1.path, self.parts.stage2.path, self.parts.codec.path,
             self.parts.upsampler.path, configs=self._configs, device=self.device,
-            dtype=self.dtype, options=options or ComposeOptions(),
+            dtype=self.dtype, options=options or ComposeOptions(), free=self._free,
         )
 
     # Stages, loaded when first needed -----------------------------------------------------------
@@ -134,7 +136,8 @@ class Yue:
     def _composer(self, options: ComposeOptions) -> Decoder:
         held = self._stages.composer
         if held is None or held[0] != options.scores:
-            self._make_room("composer")
+            self._stages.composer = held = None
+            self._make_room()
             model = Llama.load(self.parts.stage1.path, self.dtype, self.device)
             for adapter in self.parts.adapters:
                 merge(model, adapter.path)
@@ -145,7 +148,7 @@ class Yue:
     @property
     def _refiner(self) -> Decoder:
         if self._stages.refiner is None:
-            self._make_room("refiner")
+            self._make_room()
             model = Llama.load(self.parts.stage2.path, self.dtype, self.device)
             self._stages.refiner = stage2.decoder_of(model, exact=self.options.exact)
         return self._stages.refiner
@@ -153,7 +156,7 @@ class Yue:
     @property
     def _codec(self) -> XCodec:
         if self._stages.codec is None:
-            self._make_room("codec")
+            self._make_room()
             self._stages.codec = XCodec.load(self.parts.codec.path, device=self.device)
         return self._stages.codec
 
@@ -164,7 +167,7 @@ class Yue:
             self._stages.upsamplers = load_upsamplers(path, device=self.device)
         return self._stages.upsamplers
 
-    def _make_room(self, stage: str) -> None:
+    def _make_room(self) -> None:
         """Where not all stages fit at once, drop the others."""
         if self.plan().at_once:
             return
@@ -195,7 +198,6 @@ class Yue:
         lyrics: str | Lyrics | None = None,
         genres: str | None = None,
         *,
-        takes: int = 1,
         like: Reference | None = None,
         after: Draft | None = None,
         options: ComposeOptions | Mapping[str, Any] | None = None,
@@ -205,27 +207,25 @@ class Yue:
         """Stage 1: lyrics and tags -> a draft; with `takes` above 1, a list of them.
 
         `like` is a recording to sing like. `after` keeps the sections of a draft and sings on from
-        there; lyrics and tags not given are the draft's, so an interrupted song goes on with
-        `compose(after=draft)`. Other knobs are those of `ComposeOptions`. Ctrl-C raises
-        `Interrupted`, which holds the finished sections.
+        there: with lyrics, as a new attempt; without, as the same song, with the draft's lyrics,
+        tags, seed and options, so that an interrupted song ends as it would have. Other knobs are
+        those of `ComposeOptions`. Ctrl-C raises `Interrupted`, which holds the finished sections.
         """
-        done: tuple[Draft, ...] = ()
+        done: tuple[Draft, ...] = () if after is None else (after,)
         try:
             for done in self.composing(  # noqa: B007 - the last one counts
-                lyrics, genres, takes=takes, like=like, after=after, options=options,
-                progress=progress, **knobs,
+                lyrics, genres, like=like, after=after, options=options, progress=progress, **knobs
             ):
                 pass
         except KeyboardInterrupt as error:
             raise Interrupted(done) from error
-        return list(done) if takes > 1 else done[0]
+        return list(done) if len(done) > 1 else done[0]
 
     def composing(
         self,
         lyrics: str | Lyrics | None = None,
         genres: str | None = None,
         *,
-        takes: int = 1,
         like: Reference | None = None,
         after: Draft | None = None,
         options: ComposeOptions | Mapping[str, Any] | None = None,
@@ -233,26 +233,24 @@ class Yue:
         **knobs: Any,
     ) -> Iterator[tuple[Draft, ...]]:
         """Like `compose`, but yields the drafts (one per take) after each section."""
-        o = ComposeOptions.make(options, takes=takes, **knobs)
-        if o.seed is None:
-            o = o.replace(seed=secrets.randbelow(_MAX_SEED))
         if after is not None and after.first != 0:
             raise OptionError("after: a draft must hold its song's first section; use draft[:k].")
+        o = ComposeOptions.make(_resumed(lyrics, after, options), **knobs)
+        if o.seed is None:
+            o = o.replace(seed=secrets.randbelow(_MAX_SEED))
         song = _song(lyrics, after)
         tags = genres if genres is not None else (after.genres if after is not None else "")
-        reference = self._reference(like, after)
+        if after is not None and len(after) == len(song.sections):
+            yield (after,)
+            return
         self.plan(o).check(force=self.options.force)
+        reference = self._reference(like, after)
         prompt = build_prompt(
             song, tags, self.tokenizer, reference, vocabulary=self._configs[0].vocabulary
         )
         starts = self._starts(song, tags, reference, o, after, _more_findings(song, after))
         started = time.perf_counter()
-        total = len(song.sections)
-        tell = None if progress is None else _sections_done(progress, total)
-        drafts = starts
-        if len(starts[0]) >= total:
-            yield starts
-            return
+        tell = None if progress is None else _sections_done(progress, len(song.sections))
         for drafts in stage1.compose(
             self._composer(o), prompt, song.sections, o, after=starts,
             graphs=self.options.graphs, progress=tell,
@@ -276,6 +274,7 @@ class Yue:
         count = len(stage2.windows(draft, decoder.config.vocabulary))
         codes = stage2.refine(
             decoder, draft, rows=o.rows or self.plan().rows(max(1, count)),
+            silence=read_json(self.parts.codec.path / "config.json").get("silence"),
             graphs=self.options.graphs,
             progress=None if progress is None else _of(progress, "refine"),
         )
@@ -331,21 +330,18 @@ class Yue:
         lyrics: str | Lyrics,
         genres: str = "",
         *,
-        takes: int = 1,
         like: Reference | None = None,
         render: RenderOptions | Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         **knobs: Any,
     ) -> Song | list[Song]:
         """Lyrics and tags -> a song: compose, refine and render in a row."""
-        drafts = self.compose(
-            lyrics, genres, takes=takes, like=like, progress=progress, **knobs
-        )
-        songs = [
-            self.render(self.refine(draft, progress=progress), options=render, progress=progress)
-            for draft in (drafts if isinstance(drafts, list) else [drafts])
-        ]
-        return songs if takes > 1 else songs[0]
+        drafts = self.compose(lyrics, genres, like=like, progress=progress, **knobs)
+        # Stage by stage, not take by take: where memory is short, each stage is loaded once.
+        made = drafts if isinstance(drafts, list) else [drafts]
+        codes = [self.refine(draft, progress=progress) for draft in made]
+        songs = [self.render(each, options=render, progress=progress) for each in codes]
+        return songs if isinstance(drafts, list) else songs[0]
 
     # Pieces -----------------------------------------------------------------------------------
 
@@ -369,7 +365,7 @@ class Yue:
         kept = after if after is not None else stage1.nothing_yet(frame_rate)
         self._check_rate(kept)
         assert options.seed is not None
-        made_by = {
+        made_by: dict[str, Any] = {
             "yue": metadata.version("yue-music"),
             "model": self.spec.name,
             "parts": self.parts.as_dict(),
@@ -380,6 +376,9 @@ class Yue:
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "findings": [{"line": f.line, "message": f.message} for f in findings],
         }
+        if after is not None and len(after):
+            told = {key: after.made_by.get(key) for key in ("model", "options", "timings")}
+            made_by["kept"] = {"sections": len(after), "seed": after.seed, **told}
         return tuple(
             replace(
                 kept, plan=song.sections, genres=genres, reference=reference, seed=options.seed,
@@ -395,6 +394,17 @@ class Yue:
                 f"this {tracks.kind} has {tracks.frame_rate} frames/s, the model {rate}: it was "
                 "made with another model."
             )
+
+
+def _resumed(
+    lyrics: str | Lyrics | None,
+    after: Draft | None,
+    options: ComposeOptions | Mapping[str, Any] | None,
+) -> ComposeOptions | Mapping[str, Any] | None:
+    """The options to start from: without new lyrics, those of the song that goes on."""
+    if lyrics is not None or after is None or options is not None:
+        return options
+    return {**after.made_by.get("options", {}), "seed": after.seed, "takes": 1}
 
 
 def _song(lyrics: str | Lyrics | None, after: Draft | None) -> Lyrics:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from yue.audio import Audio
+from yue.codec.layers import full_precision
 from yue.codec.xcodec import XCodec
 from yue.errors import AudioError
 from yue.files import PathLike
@@ -94,6 +95,6 @@ def _first_codebook(source: PathLike | Audio, codec: XCodec) -> np.ndarray:
             "needed, and about 30 s work best."
         )
     device = codec.fc_post2.weight.device
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         codes = codec.encode(torch.from_numpy(audio.samples).to(device), 1)
     return codes[0, 0].cpu().numpy()

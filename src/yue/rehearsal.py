@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -73,7 +72,7 @@ def write_random_model(directory: PathLike, *, seed: int = 0, context: int = 16_
     part = directory.with_name(f".{directory.name}.{os.getpid()}.part")
     part.mkdir(parents=True, exist_ok=True)
     random_llama(VOCABULARY, seed=seed, context=context).save(part / "stage1")
-    random_llama(replace(VOCABULARY), seed=seed + 1, context=4096).save(part / "stage2")
+    random_llama(VOCABULARY, seed=seed + 1, context=4096).save(part / "stage2")
     random_codec(seed).save(part / "codec")
     torch.manual_seed(seed)
     save_upsamplers(part / "upsampler", {track: Vocos(UPSAMPLER) for track in TRACKS})
@@ -84,8 +83,9 @@ def write_random_model(directory: PathLike, *, seed: int = 0, context: int = 16_
         "tokenizer": ".", "references": True, "name": RANDOM,
     })
     torch.set_rng_state(state)
-    if directory.exists():
+    if (directory / "yue.json").is_file():  # another process was quicker
         shutil.rmtree(part)
     else:
+        shutil.rmtree(directory, ignore_errors=True)
         part.rename(directory)
     return directory

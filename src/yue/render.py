@@ -1,7 +1,7 @@
 """Codes -> sound: codec and upsampler piece by piece, bands joined, stems added up.
 
 Memory beyond the returned arrays does not grow with the song, but for one 16 kHz copy of the
-track at hand.
+track at hand (the upstream mode, there for comparison, filters whole songs at once).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from yue.audio import Audio
+from yue.codec.layers import full_precision
 from yue.codec.vocos import Vocos
 from yue.codec.xcodec import XCodec
 from yue.draft import Codes
@@ -72,6 +73,7 @@ def _offset(progress: Progress, before: int, total: int) -> Progress:
 
 
 @torch.inference_mode()
+@full_precision()
 def _decode_track(
     codes: np.ndarray,
     codec: XCodec,

@@ -128,12 +128,12 @@ class _Transcript:
 def check_fits(prompt: Prompt, options: ComposeOptions, limit: int) -> None:
     """Raise `CapacityError` if head, reference and one section leave no room to sing."""
     longest = len(prompt.preamble) + max(map(len, prompt.openings))
-    least = max(options.min_new_tokens, len(TRACKS)) + 1
+    least = max(options.min_new_tokens, len(TRACKS)) + 1  # and EOA
     if longest + least > limit:
         raise CapacityError(
             f"lyrics, tags and reference take {longest:,} of the model's {limit:,} positions "
-            f"(reference: {len(prompt.reference):,}); at least {least} are needed to sing. "
-            "Shorten the lyrics, the tags or the reference."
+            f"(reference: {len(prompt.reference):,}); at least {least:,} are needed to sing. "
+            "Shorten the lyrics, the tags or the reference, or lower min_new_tokens."
         )
 
 
@@ -169,9 +169,12 @@ def compose(
     first = len(drafts[0])
     for index in range(first, len(plan)):
         opening = prompt.openings[index]
-        room = min(t.fit(opening, options.max_new_tokens + 1, limit) for t in transcripts) - 1
+        rooms = [t.fit(opening, options.max_new_tokens + 1, limit) - 1 for t in transcripts]
         contexts = [transcript.context(opening) for transcript in transcripts]
-        streams = [uniforms(room, options.seed, draft.take, index) for draft in drafts]
+        streams = [
+            uniforms(room, options.seed, draft.take, index)
+            for room, draft in zip(rooms, drafts, strict=True)
+        ]
         report = None if progress is None else _of_section(progress, index)
         parts = singer.sing(contexts, streams, options.guidance_at(index), report)
         for transcript, part in zip(transcripts, parts, strict=True):
@@ -248,15 +251,17 @@ class _Singer:
         scale: float,
         progress: Callable[[int, int], None] | None,
     ) -> list[_Part]:
-        """Draw one section per take; streams (room,) uniform numbers."""
-        steps = len(streams[0])
+        """Draw one section per take; streams (room,) uniform numbers, each of its own length."""
+        rooms = [len(stream) for stream in streams]
+        steps = max(rooms)
         guided = scale != 1
         self._recall(contexts)
         self.ids.fill_(contexts[0][-1])
         self.n.zero_()
         self.scale.fill_(scale)
         self.seen.copy_(self.scorer.seen(contexts))
-        self.uniform[:, :steps] = torch.stack(list(streams)).to(self.uniform.device)
+        for row, stream in enumerate(streams):
+            self.uniform[row, : len(stream)] = stream.to(self.uniform.device)
         caches = [self.conditional]
         if guided:
             assert self.unconditional is not None
@@ -270,6 +275,8 @@ class _Singer:
 
         ran = steps
         for n in range(steps):
+            if n in rooms:
+                self._retire([row for row, room in enumerate(rooms) if room == n])
             self.loop.run(guided, body, caches)
             if (n + 1) % self.poll == 0:
                 if progress is not None:
@@ -277,7 +284,7 @@ class _Singer:
                 if self._all_ended(n + 1):
                     ran = n + 1
                     break
-        return self._harvest(contexts, ran)
+        return self._harvest(contexts, [min(ran, room) for room in rooms])
 
     def _draw(self, logits: Tensor, scale: Tensor | None) -> None:
         """One drawn id per take, written where the next step looks for it."""
@@ -287,6 +294,12 @@ class _Singer:
         self.ids.copy_(self.scorer.ids[columns])
         self.drawn.index_copy_(1, self.n, self.ids[:, None])
         self.n += 1
+
+    def _retire(self, rows: Sequence[int]) -> None:
+        """Let rows whose context is full idle at its beginning, beside those that sing on."""
+        for row in rows:
+            self.conditional.set_length(row, 0)
+            self.held[row] = []
 
     def _all_ended(self, n: int) -> bool:
         eoa = self.decoder.config.vocabulary.eoa
@@ -307,16 +320,20 @@ class _Singer:
                 self.decoder.prefill(wanted[len(held) :], self.conditional, row)
             self.held[row] = wanted
 
-    def _harvest(self, contexts: Sequence[Sequence[int]], ran: int) -> list[_Part]:
+    def _harvest(
+        self, contexts: Sequence[Sequence[int]], ran: Sequence[int]
+    ) -> list[_Part]:
         """Each take's codes, cut at its EOA or else to whole pairs; note what the cache holds."""
         eoa = self.decoder.config.vocabulary.eoa
         results = []
-        for row, drawn in enumerate(self.drawn[:, :ran].tolist()):
+        for row, steps in enumerate(ran):
+            drawn = self.drawn[row, :steps].tolist()
             ended = eoa in drawn
-            tokens = drawn[: drawn.index(eoa)] if ended else drawn[: ran // 2 * 2]
+            tokens = drawn[: drawn.index(eoa)] if ended else drawn[: steps // 2 * 2]
             results.append(_Part(tokens, truncated=not ended))
-            # The last drawn token was not fed; tokens behind a take's own end do not count.
-            self.held[row] = [*contexts[row], *tokens[: ran - 1]]
+            if self.held[row]:
+                # The last drawn token was not fed; tokens behind a take's own end do not count.
+                self.held[row] = [*contexts[row], *tokens[: steps - 1]]
         return results
 
 
@@ -341,7 +358,8 @@ def trace(
     for index, (segment, new) in enumerate(zip(segments, tokens, strict=False)):
         context += segment
         scale = o.guidance_at(index)
-        result.append(_trace_section(decoder, scorer, context, new, scale, limit))
+        traced = _trace_section(decoder, scorer, context, new, scale, limit) if new else []
+        result.append(traced)
         context += new
         if not new or new[-1] != eoa:
             context.append(eoa)

@@ -39,11 +39,15 @@ def refine_codes(model: Llama, codes: np.ndarray) -> np.ndarray:
     return refine_windows(decoder_of(model, exact=True), np.asarray(codes))
 
 
-def windows(draft: Draft, vocabulary: Vocabulary) -> np.ndarray:
-    """Both tracks `(2, T)` as windows `(2 * W, window)`, the last ones padded with silence."""
+def windows(draft: Draft, vocabulary: Vocabulary, silence: int | None = None) -> np.ndarray:
+    """Both tracks `(2, T)` as windows `(2 * W, window)`, the last ones padded with silence.
+
+    `silence` is the codec's own code for it, where known; else the vocabulary's.
+    """
     size = vocabulary.window_frames
     short = -draft.frames % size
-    padded = np.pad(draft.codes, ((0, 0), (0, short)), constant_values=vocabulary.silence)
+    code = vocabulary.silence if silence is None else silence
+    padded = np.pad(draft.codes, ((0, 0), (0, short)), constant_values=code)
     return padded.reshape(-1, size)
 
 
@@ -52,12 +56,13 @@ def refine(
     draft: Draft,
     *,
     rows: int,
+    silence: int | None = None,
     graphs: bool = True,
     progress: Progress | None = None,
 ) -> Codes:
     """All codebooks of a draft, at most `rows` windows at a time."""
     vocabulary = decoder.config.vocabulary
-    blocks = windows(draft, vocabulary)
+    blocks = windows(draft, vocabulary, silence)
     done = []
     for first in range(0, len(blocks), rows):
         report = None if progress is None else _from(progress, first, blocks.shape)
@@ -96,7 +101,6 @@ def refine_windows(
     out = torch.zeros(T, K - 1, B, dtype=torch.long, device=decoder.device)
     ids = torch.zeros(B, dtype=torch.long, device=decoder.device)
     t = torch.zeros(1, dtype=torch.long, device=decoder.device)
-    padded = torch.cat([first, first[:, -1:]], dim=1)
     for row, frames in enumerate(first.tolist()):
         decoder.prefill([v.soa, v.stage1, *frames, v.stage2], cache, row)
     ids.copy_(first[:, 0])
@@ -105,7 +109,7 @@ def refine_windows(
         """Predict residual k (0-based). Fed is what came before it: one token, or r_7 with c_t."""
         fed = ids[:, None]
         if joined:
-            fed = torch.cat([fed, padded.index_select(1, t)], dim=1)
+            fed = torch.cat([fed, first.index_select(1, t)], dim=1)
         best = decoder.step(fed, [cache], head=k).argmax(-1)
         out[:, k].index_copy_(0, t, best[None])
         ids.copy_(best + v.codebook(k + 1).start)

@@ -91,7 +91,8 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """The smallest embedding that holds every id."""
-        return max(self.codec_end, self.eod + 1, self.eoa + 1, self.stage2 + 1, self.xcodec + 1)
+        control = (self.eod, self.soa, self.eoa, self.stage1, self.xcodec, self.stage2)
+        return max(self.codec_end, *(token + 1 for token in control))
 
     @property
     def window_frames(self) -> int:

@@ -7,7 +7,7 @@ name and shape is checked, safetensors come out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ def convert_codec(
 ) -> Path:
     """`final_ckpt/ckpt_*.pth` -> a codec directory. Extra tensors are tolerated, missing are not.
 
-    Raises `ModelError` if the pickle is refused or does not fit.
+    The code of silence is measured and written down. Raises `ModelError` if the pickle is refused
+    or does not fit.
     """
     state = codec_state(read_pickle(source))
     with torch.device("meta"):
@@ -74,6 +75,7 @@ def convert_codec(
         if name in own or name.startswith(TRAINING_ONLY)
     }
     fill(codec, known, str(source), extra=TRAINING_ONLY)
+    config = replace(config, silence=codec.eval().silence_code())
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
     write_tensors(target / SINGLE, known)

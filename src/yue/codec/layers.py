@@ -6,8 +6,9 @@ Tensors are (B, channels, time).
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,18 @@ from torch import Tensor, nn
 
 DILATIONS = (1, 3, 9)
 KERNEL = 7
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Convolutions and products in true fp32: TF32 flips codes where two are nearly as near."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 class Snake(nn.Module):

@@ -42,6 +42,8 @@ class XCodecConfig:
     """Arguments of transformers' HubertConfig; None: no semantic branch."""
     semantic_size: int = 0
     """Channels of the semantic features; 0 without a semantic branch."""
+    silence: int | None = None
+    """The first codebook's code of silence, measured when the codec was converted."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strides", tuple(self.strides))
@@ -124,8 +126,9 @@ class XCodec(nn.Module):
         return self.decode_features(self.embed(codes))
 
     def encode(self, wave: Tensor, codebooks: int | None = None) -> Tensor:
-        """Waveform (B, S) at `sample_rate` -> codes (B, codebooks, T), T = (S - 80) // 320 + 1.
+        """Waveform (B, S) at `sample_rate` -> codes (B, codebooks, T).
 
+        T is (S - 80) // 320 + 1 with HuBERT's features, (S + 8) // 320 without a semantic branch.
         The whole clip is encoded at once: the semantic model sees all of it, so the codes of a
         cut differ from a cut of the codes.
         """
@@ -151,6 +154,13 @@ class XCodec(nn.Module):
         half = self.config.hop // 2
         output = self.semantic_model(F.pad(wave, (half, half)), output_hidden_states=True)
         return torch.stack(output.hidden_states).mean(0).transpose(1, 2)
+
+    @torch.inference_mode()
+    def silence_code(self, seconds: float = 2.0) -> int:
+        """The first codebook's most frequent code in a stretch of zeros."""
+        device = self.fc_post2.weight.device
+        wave = torch.zeros(1, int(seconds * self.config.sample_rate), device=device)
+        return int(self.encode(wave, 1).flatten().mode().values)
 
     @classmethod
     def load(

@@ -73,8 +73,7 @@ class Decoder:
     """A Llama with fused weights, ready to decode.
 
     `heads` are the groups of output rows that are wanted, one group per kind of step (Stage 1:
-    the allowed ids; Stage 2: one group per codebook). `exact` keeps the weights' own precision
-    and order of rounding.
+    the allowed ids; Stage 2: one group per codebook). `exact` keeps the weights' own precision.
     """
 
     def __init__(
@@ -89,6 +88,8 @@ class Decoder:
         self.heads = [pack_normed(norm, weight[index], exact=exact) for index in rows]
         positions = torch.arange(self.config.max_position_embeddings, device=self.device)
         self._cos, self._sin = rotary(self.config, positions, self.dtype)
+        # In fp32 the queries are scaled while they are turned; with fewer bits, the fp32 scores.
+        self._score_scale = 1.0 if self.dtype == torch.float32 else self.config.head_dim**-0.5
         self._turn, self._still = self._head_factors()
         self._eps = torch.full((1, 1, 1), self.config.rms_norm_eps, device=self.device)
 
@@ -99,7 +100,7 @@ class Decoder:
         c = self.config
         queries, shared = c.num_attention_heads, c.num_key_value_heads
         scale = torch.ones(queries + 2 * shared, 1)
-        scale[:queries] = c.head_dim**-0.5
+        scale[:queries] = c.head_dim**-0.5 / self._score_scale
         still = torch.zeros(queries + 2 * shared, 1)
         still[queries + shared :] = 1
         turn = (1 - still) * scale
@@ -164,7 +165,8 @@ class Decoder:
             for span, part in zip(spans, heads.split(rows), strict=True):
                 kv = part[:, :, queries:].view(span.rows, S, 2, -1, D)
                 keys, values = span.write(index, kv)
-                outs.append(attend(part[:, :, :queries], keys, values, span.mask))
+                q = part[:, :, :queries]
+                outs.append(attend(q, keys, values, span.mask, self._score_scale))
             merged = outs[0] if len(outs) == 1 else torch.cat(outs)
             x = x + layer.out(merged.view(R * S, -1))
             gate, up = layer.gate_up(self._normed(x, layer.norm_mid)).chunk(2, -1)
@@ -176,21 +178,26 @@ FEW_QUERIES = 8
 """Up to this many new tokens per row, heads are folded into the query rows."""
 
 
-def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of scaled queries (R, S, heads, D) over keys and values (R, KV heads, n, D).
+def attend(
+    q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float = 1.0
+) -> Tensor:
+    """Attention of queries (R, S, heads, D) over keys and values (R, KV heads, n, D).
 
     `mask` (R or 1, S, n) is true where a query may read. Returns (R, S, heads * D). For few
     queries the heads of a group are folded into the query rows, so that each key is read once.
     """
     R, S, heads, D = q.shape
     shared, n = keys.shape[1], keys.shape[2]
+    group = heads // shared
     if S > FEW_QUERIES:
         wide = None if mask is None else mask[:, None]
+        if keys.is_cuda:
+            # The kernel that takes a mask and keeps no scores knows no groups of heads.
+            keys, values = (x.repeat_interleave(group, dim=1) for x in (keys, values))
         out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), keys, values, attn_mask=wide, scale=1.0, enable_gqa=True
+            q.transpose(1, 2), keys, values, attn_mask=wide, scale=scale, enable_gqa=True
         )
         return out.transpose(1, 2).reshape(R, S, heads * D)
-    group = heads // shared
     folded = q if S == 1 else q.view(R, S, shared, group, D).transpose(1, 2)
     folded = folded.reshape(R * shared, S * group, D)
     scores = torch.bmm(folded, keys.flatten(0, 1).transpose(1, 2))
@@ -198,10 +205,11 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tens
         blocked = ~mask[:, None, :, None]
         scores = scores.view(R, shared, S, group, n).masked_fill(blocked, -torch.inf)
         scores = scores.view(R * shared, S * group, n)
-    # In fp32: bf16 has 8 bits, too few for a sum over thousands of positions.
-    weights = scores.softmax(-1, dtype=torch.float32)
-    if values.dtype != torch.float32:
-        weights = weights.to(values.dtype)
+    if values.dtype == torch.float32:
+        weights = scores.softmax(-1)
+    else:
+        # In fp32: bf16 has 8 bits, too few for a sum over thousands of positions.
+        weights = (scores.float() * scale).softmax(-1).to(values.dtype)
     out = torch.bmm(weights, values.flatten(0, 1))
     if S == 1:
         return out.view(R, 1, heads * D)
@@ -216,7 +224,9 @@ class Loop:
     """
 
     def __init__(self, device: torch.device, *, graphs: bool = True) -> None:
-        self.graphs = graphs and device.type == "cuda"
+        self.device, self.graphs = device, graphs and device.type == "cuda"
+        # One pool for all: no graph's results outlive its replay, so they may share memory.
+        self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self._captured: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._warm: set[Hashable] = set()
 
@@ -234,7 +244,8 @@ class Loop:
         buckets = tuple(_bucket(cache, tokens) for cache in caches)
         if (key, buckets) not in self._captured:
             self._captured[key, buckets] = self._capture(body, caches, buckets)
-        self._captured[key, buckets].replay()
+        with torch.cuda.device(self.device):
+            self._captured[key, buckets].replay()
         for cache in caches:
             cache.advance(tokens, on_device=False)
 
@@ -246,8 +257,8 @@ class Loop:
         for cache, bucket in zip(caches, buckets, strict=True):
             cache.bucket = bucket
         graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph):
+        torch.cuda.synchronize(self.device)
+        with torch.cuda.device(self.device), torch.cuda.graph(graph, pool=self._pool):
             body()
         for cache, held in zip(caches, lengths, strict=True):
             cache.lengths, cache.bucket = held, None

@@ -276,7 +276,7 @@ class Llama(nn.Module):
         tensors: dict[str, Tensor] = {}
         for file in weight_files(directory):
             tensors |= read_tensors(file, device=device, dtype=dtype)
-        if config.tie_word_embeddings:
+        if config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
             tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
         fill(model, tensors, str(directory))
         if config.tie_word_embeddings:
