@@ -74,16 +74,6 @@ else:
 Model = Annotated[str | None, Parameter(
     name=["--model", "-m"], help="Preset (see `yue models`), directory, or hub id."
 )]
-Genres = Annotated[str | None, Parameter(
-    name=["--genres", "-g"], help="Tags separated by spaces: genre, instrument, mood, voice."
-)]
-Like = Annotated[Path | None, Parameter(help="A recording to sing like (checkpoints with -icl).")]
-Vocals = Annotated[Path | None, Parameter(help="Its vocal stem; with --accompaniment.")]
-Accompaniment = Annotated[Path | None, Parameter(help="Its accompaniment stem.")]
-Start = Annotated[float, Parameter(help="Where the reference begins, in seconds.")]
-End = Annotated[float | None, Parameter(help="Where it ends; by default 30 s later.")]
-After = Annotated[Path | None, Parameter(help="A draft to go on from (.npz).")]
-Keep = Annotated[int | None, Parameter(help="Keep only this many sections of it.")]
 AsJson = Annotated[bool, Parameter(
     name="--json", negative="", help="Print one JSON object instead of a path."
 )]
@@ -91,22 +81,61 @@ Stems = Annotated[bool, Parameter(negative="", help="Write the stems beside the 
 Lrc = Annotated[bool, Parameter(negative="", help="Write the lyrics with times (.lrc).")]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RequestFlags:
+    """What to sing like, and what to go on from."""
+
+    genres: Annotated[str | None, Parameter(
+        name=["--genres", "-g"], help="Tags separated by spaces: genre, instrument, mood, voice."
+    )] = None
+    like: Annotated[Path | None, Parameter(
+        help="A recording to sing like (checkpoints with -icl)."
+    )] = None
+    vocals: Annotated[Path | None, Parameter(
+        help="Its vocal stem; with --accompaniment, instead of --like."
+    )] = None
+    accompaniment: Annotated[Path | None, Parameter(help="Its accompaniment stem.")] = None
+    start: Annotated[float, Parameter(help="Where the reference begins, in seconds.")] = 0.0
+    end: Annotated[float | None, Parameter(
+        help="Where it ends; by default 30 s later."
+    )] = None
+    after: Annotated[Path | None, Parameter(help="A draft to go on from (.npz).")] = None
+    keep: Annotated[int | None, Parameter(help="Keep only this many sections of it.")] = None
+
+    def request(self, lyrics: str | None) -> _Request:
+        """The lyrics and files behind the flags, read and checked."""
+        return _Request(_lyrics(lyrics), self.genres, self._reference(), self._draft())
+
+    def _reference(self) -> Reference | None:
+        if self.like is None and self.vocals is None and self.accompaniment is None:
+            return None
+        from yue.reference import Reference
+
+        return Reference(
+            self.like, start=self.start, end=self.end, vocals=self.vocals,
+            accompaniment=self.accompaniment,
+        )
+
+    def _draft(self) -> Draft | None:
+        if self.after is None:
+            return None
+        from yue.draft import Draft
+
+        return Draft.load(self.after)[: self.keep]
+
+
+What = Annotated[RequestFlags, Parameter(name="*")]
+
+
 @app.command
 def sing(
     lyrics: Annotated[str | None, Parameter(help="Text file with lyrics; - reads stdin.")] = None,
     *,
-    genres: Genres = None,
+    what: What = RequestFlags(),
     model: Model = None,
     output: Annotated[Path, Parameter(
         name=["--output", "-o"], help="wav, flac, mp3 or ogg; with --batch a folder."
     )] = Path("song.flac"),
-    like: Like = None,
-    vocals: Vocals = None,
-    accompaniment: Accompaniment = None,
-    start: Start = 0.0,
-    end: End = None,
-    after: After = None,
-    keep: Keep = None,
     stems: Stems = False,
     lrc: Lrc = False,
     json: AsJson = False,
@@ -125,27 +154,25 @@ def sing(
     )
     from yue.audio import FORMATS
 
-    if batch is None and lyrics is None and after is None:
+    if batch is None and lyrics is None and what.after is None:
         raise OptionError("give one file of lyrics, or --batch with a JSONL file.")
-    reference = _reference(like, vocals, accompaniment, start, end)
     if batch is not None:
-        if lyrics is not None or after is not None:
+        if lyrics is not None or what.after is not None:
             raise OptionError("--batch brings its own lyrics: leave out LYRICS and --after.")
         if output.suffix:
             raise OptionError(f"--output {output}: with --batch give a folder.")
-        common = _Request(None, genres, reference)
-        items = list(_read_batch(batch))
+        items, common = list(_read_batch(batch)), what.request(None)
         _sing_batch(
             _load(model, load), items, batch.parent, common, output, options, stems or json, lrc,
             json,
         )
         return
     _check_output(output, FORMATS)
-    request = _Request(_lyrics(lyrics), genres, reference, _after(after, keep))
+    request = what.request(lyrics)
     draft_path = output.with_suffix(DRAFT_SUFFIX)
     results = _sing_one(
         _load(model, load, request.after), request, output, options, stems=stems or json, lrc=lrc,
-        keep_draft=after is not None and after.resolve() == draft_path.resolve(),
+        keep_draft=what.after is not None and what.after.resolve() == draft_path.resolve(),
     )
     _print_results(results, json)
 
@@ -154,31 +181,21 @@ def sing(
 def compose(
     lyrics: Annotated[str | None, Parameter(help="Text file with lyrics; - reads stdin.")] = None,
     *,
-    genres: Genres = None,
+    what: What = RequestFlags(),
     model: Model = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="A draft (.npz).")] = Path(
         "draft.npz"
     ),
-    like: Like = None,
-    vocals: Vocals = None,
-    accompaniment: Accompaniment = None,
-    start: Start = 0.0,
-    end: End = None,
-    after: After = None,
-    keep: Keep = None,
     json: AsJson = False,
     options: ComposeFlags = None,
     load: LoadFlags = None,
 ) -> None:
     """Stage 1 alone: lyrics to a draft, saved after every section."""
-    if lyrics is None and after is None:
+    if lyrics is None and what.after is None:
         raise OptionError("give a file of lyrics, or --after with a draft to go on from.")
     chosen = _chosen(options)
     _check_output(output, (NPZ,))
-    request = _Request(
-        _lyrics(lyrics), genres, _reference(like, vocals, accompaniment, start, end),
-        _after(after, keep),
-    )
+    request = what.request(lyrics)
     _print_tracks(_compose(_load(model, load, request.after), request, output, chosen), json)
 
 
@@ -349,26 +366,6 @@ def _read_text(source: str) -> str:
         raise LyricsError(f"{path} could not be read: {error.strerror}.") from error
 
 
-def _reference(
-    like: Path | None, vocals: Path | None, accompaniment: Path | None, start: float,
-    end: float | None,
-) -> Reference | None:
-    if like is None and vocals is None and accompaniment is None:
-        return None
-    from yue.reference import Reference
-
-    return Reference(like, start=start, end=end, vocals=vocals, accompaniment=accompaniment)
-
-
-def _after(path: Path | None, keep: int | None) -> Draft | None:
-    if path is None:
-        return None
-    from yue.draft import Draft
-
-    draft = Draft.load(path)
-    return draft if keep is None else draft[:keep]
-
-
 def _check_output(output: Path, suffixes: Iterable[str]) -> None:
     """Refuse an output that cannot be written before an hour is spent on it."""
     if output.suffix.lower() not in suffixes:
@@ -493,7 +490,7 @@ def _sing_batch(
                 continue
             half = path.with_suffix(DRAFT_SUFFIX)
             if half.is_file() and chosen.takes == 1:
-                request = _Request(None, None, after=_after(half, None))
+                request = RequestFlags(after=half).request(None)
             else:
                 text = item.get("lyrics")
                 if text is None:
