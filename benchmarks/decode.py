@@ -7,7 +7,7 @@ own model and cache in a loop that a careful user would write, with the output h
 rows in use, the published sampler in few operations, and each dtype and cache that it offers.
 
     python benchmarks/decode.py                        15M body, this machine's CPU
-    python benchmarks/decode.py --device cuda --size 7b
+    python benchmarks/decode.py --device cuda          the published 7B and 1B shapes, bf16
 
 Prints a Markdown table, the machine and the versions.
 """
@@ -55,6 +55,17 @@ BODIES = {
         "num_attention_heads": 12, "num_key_value_heads": 4,
     },
 }
+PUBLISHED = {
+    1: {
+        "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+    },
+    2: {
+        "hidden_size": 2048, "intermediate_size": 5504, "num_hidden_layers": 32,
+        "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 128,
+    },
+}
+SONG_SECONDS = 60
 VOCABULARIES = {1: 83_968, 2: 83_840}
 
 
@@ -64,7 +75,7 @@ def random_llama(body: dict[str, int], stage: int, dtype: torch.dtype, device: s
     config = {**body, "vocab_size": VOCABULARIES[stage], "max_position_embeddings": 16_384}
     with torch.device("meta"):
         model = Llama(LlamaConfig.from_dict(config))
-    model.to_empty(device=device).to(dtype)
+    model.to(dtype).to_empty(device=device)
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.data.normal_(0, 0.02)
@@ -302,7 +313,7 @@ def machine(device: str) -> str:
         if line.startswith("model name")
     ] if Path("/proc/cpuinfo").exists() else [platform.processor()]
     hardware = f"{names[0]}, {len(names)} threads seen, {torch.get_num_threads()} used"
-    if device == "cuda":
+    if device.startswith("cuda"):
         hardware = torch.cuda.get_device_name()
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "numpy")
@@ -356,6 +367,76 @@ def run_small(body: dict[str, int], context: int, rows: tuple[int, ...]) -> None
         print(table(f"Stage 2, {count} windows", "frames/s", lines), flush=True)
 
 
+# The published shapes on one device --------------------------------------------------------------
+
+def bandwidth(device: str, size: int = 2**30) -> float:
+    """Bytes per second that the device's memory gives, by copying."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def copy(n: int) -> None:
+        for _ in range(n):
+            target.copy_(source)
+
+    return 2 * size / seconds_per_call(copy, 2, 12)
+
+
+def floor(model: Llama, columns: int, cached: int, speed: float) -> float:
+    """Seconds per step if only weights and `cached` tokens of keys and values had to be read."""
+    c = model.config
+    numbers = sum(p.numel() for p in model.model.layers.parameters()) + columns * c.hidden_size
+    numbers += 2 * c.num_hidden_layers * c.num_key_value_heads * c.head_dim * cached
+    return numbers * next(model.parameters()).element_size() / speed
+
+
+def run_published(device: str, shapes: dict[int, dict[str, int]], dtype: torch.dtype) -> None:
+    """Both stages with random weights of the published shapes: graphs on and off."""
+    cuda = device.startswith("cuda")
+    speed = bandwidth(device)
+    print(f"memory bandwidth by copying: {speed / 1e9:.0f} GB/s", flush=True)
+    generator = np.random.default_rng(0)
+    context, total = 1000, 0.0
+    ids = [*generator.integers(3, V.text_size, context - 2).tolist(), V.soa, V.xcodec]
+    model = random_llama(shapes[1], 1, dtype, device)
+    best_step = floor(model, len(stage1.allowed_ids(V)), 2 * context, speed)
+    rows = []
+    for graphs in (False, True) if cuda else (False,):
+        step = our_stage1(model, ids, graphs=graphs)
+        rows.append((f"Stage 1, graphs {'on' if graphs else 'off'}", step, best_step))
+    total += rows[-1][1] * SONG_SECONDS * V.tokens_per_second
+    if cuda:
+        print(f"eager and graphs draw equal tokens: {equal_tokens(model, ids)}", flush=True)
+    del model
+    model = random_llama(shapes[2], 2, dtype, device)
+    windows = 2 * SONG_SECONDS * V.frame_rate // V.window_frames
+    codes = generator.integers(0, V.codebook_size, (windows, V.window_frames))
+    middle = stage2.context_length(V, V.window_frames) // 2
+    least = 7 * floor(model, V.codebook_size, windows * middle, speed) / windows
+    for graphs in (False, True) if cuda else (False,):
+        frame = our_stage2(model, codes, graphs=graphs)
+        name = f"Stage 2, {windows} windows, graphs {'on' if graphs else 'off'}"
+        rows.append((name, frame, least))
+    total += rows[-1][1] * codes.size
+    print("| | per second | bandwidth floor | share of it |\n|---|---|---|---|")
+    for name, seconds, fastest in rows:
+        print(f"| {name} | {1 / seconds:.1f} | {1 / fastest:.1f} | {fastest / seconds:.0%} |")
+    if cuda:
+        print(f"peak memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+    print(f"a {SONG_SECONDS}-s song, both stages: {total:.1f} s", flush=True)
+
+
+def equal_tokens(model: Llama, ids: list[int], steps: int = 300) -> bool:
+    """Whether captured graphs compose what the eager loop composes."""
+    prompt = Prompt(tuple(ids[:-2]), (), (tuple(ids[-2:]),), ())
+    options = ComposeOptions(seed=1, min_new_tokens=steps, max_new_tokens=steps)
+    decoder = stage1.decoder_of(model, options)
+    drafts = [
+        list(stage1.compose(decoder, prompt, [Section("verse", "")], options, graphs=graphs))[-1][0]
+        for graphs in (False, True)
+    ]
+    return bool((drafts[0].codes == drafts[1].codes).all())
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -363,10 +444,17 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=1000)
     parser.add_argument("--rows", type=int, nargs="+", default=[4])
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu", help="cuda: the published 7B and 1B shapes")
+    parser.add_argument("--published", action="store_true", help="that report, whatever the device")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    print(machine("cpu"))
+    print(machine(args.device))
+    if args.device != "cpu" or args.published:
+        cuda = args.device.startswith("cuda")
+        shapes = PUBLISHED if cuda else {1: BODIES[args.size], 2: BODIES[args.size]}
+        run_published(args.device, shapes, torch.bfloat16 if cuda else torch.float32)
+        return
     with torch.inference_mode():
         run_small(BODIES[args.size], args.context, tuple(args.rows))
 

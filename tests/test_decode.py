@@ -7,7 +7,7 @@ import torch
 
 from test_llama import make
 from yue.errors import CapacityError
-from yue.lm.decode import FEW_QUERIES, Decoder, Loop
+from yue.lm.decode import FEW_QUERIES, Decoder, Loop, attend_by_products
 from yue.lm.pack import can_pack, pack
 
 EXACT = {"atol": 2e-5, "rtol": 1e-4}
@@ -78,6 +78,17 @@ def test_rows_of_unequal_length_and_two_caches(bucket: int | None) -> None:
             torch.testing.assert_close(logits[row, None], expected, **EXACT)
     assert [list(cache.lengths) for cache in caches] == [[9, 15], [7]]
     assert torch.cat([cache.at for cache in caches]).tolist() == [9, 15, 7]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_by_products_equals_the_fused_kernel(masked: bool) -> None:
+    """The form that CUDA runs for few queries."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 3, 4, 16), torch.randn(2, 3, 50, 16), torch.randn(2, 3, 50, 16)
+    mask = torch.rand(2, 1, 4, 50) > 0.3 if masked else None
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.25)
+    ours = attend_by_products(q, k, v, mask, 0.25)
+    torch.testing.assert_close(ours, fused, atol=1e-5, rtol=1e-5)
 
 
 def test_a_copied_row_goes_on_like_the_original() -> None:

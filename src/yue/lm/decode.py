@@ -187,33 +187,39 @@ def attend(
     queries the heads of a group are folded into the query rows, so that each key is read once.
     """
     R, S, heads, D = q.shape
-    shared, n = keys.shape[1], keys.shape[2]
+    shared = keys.shape[1]
     group = heads // shared
+    rows = None if mask is None else mask[:, None]
     if S > FEW_QUERIES:
-        wide = None if mask is None else mask[:, None]
         if keys.is_cuda:
             # The kernel that takes a mask and keeps no scores knows no groups of heads.
             keys, values = (x.repeat_interleave(group, dim=1) for x in (keys, values))
         out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), keys, values, attn_mask=wide, scale=scale, enable_gqa=True
+            q.transpose(1, 2), keys, values, attn_mask=rows, scale=scale, enable_gqa=True
         )
         return out.transpose(1, 2).reshape(R, S, heads * D)
-    folded = q if S == 1 else q.view(R, S, shared, group, D).transpose(1, 2)
-    folded = folded.reshape(R * shared, S * group, D)
-    scores = torch.bmm(folded, keys.flatten(0, 1).transpose(1, 2))
-    if mask is not None:
-        blocked = ~mask[:, None, :, None]
-        scores = scores.view(R, shared, S, group, n).masked_fill(blocked, -torch.inf)
-        scores = scores.view(R * shared, S * group, n)
-    if values.dtype == torch.float32:
-        weights = scores.softmax(-1)
-    else:
-        # In fp32: bf16 has 8 bits, too few for a sum over thousands of positions.
-        weights = (scores.float() * scale).softmax(-1).to(values.dtype)
-    out = torch.bmm(weights, values.flatten(0, 1))
+    folded = q.reshape(R, S, shared, group, D).transpose(1, 2).reshape(R, shared, S * group, D)
+    if rows is not None and S > 1:
+        rows = rows.repeat_interleave(group, dim=2)
+    # On CUDA the fused kernel gives a row of queries to one processor: products use them all.
+    few = attend_by_products if keys.is_cuda else F.scaled_dot_product_attention
+    out = few(folded, keys, values, attn_mask=rows, scale=scale)
     if S == 1:
-        return out.view(R, 1, heads * D)
+        return out.reshape(R, 1, heads * D)
     return out.view(R, shared, S, group, D).transpose(1, 2).reshape(R, S, heads * D)
+
+
+def attend_by_products(
+    q: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None, scale: float
+) -> Tensor:
+    """Attention written out: q (R, H, S, D), keys and values (R, H, n, D) -> (R, H, S, D).
+
+    The softmax is in fp32: bf16 has 8 bits, too few for a sum over thousands of positions.
+    """
+    scores = torch.matmul(q, keys.transpose(-1, -2)).float() * scale
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -torch.inf)
+    return torch.matmul(scores.softmax(-1).to(values.dtype), values)
 
 
 class Loop:
