@@ -195,8 +195,10 @@ def add_up(stems: list[np.ndarray], peak: float) -> tuple[np.ndarray, float]:
 
     Works in place on the stems, so that they still add up to the mix.
     """
-    mix = np.add.reduce(stems)
-    # Not of np.abs(x): that is a whole song more in memory.
+    # One song more in memory than the stems, and no other: np.add.reduce and np.abs would copy.
+    mix = stems[0].copy()
+    for stem in stems[1:]:
+        mix += stem
     top = max(float(max(x.max(initial=0), -x.min(initial=0))) for x in (mix, *stems))
     factor = min(1.0, peak / top) if top > 0 else 1.0
     if factor < 1:
