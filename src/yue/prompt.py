@@ -10,7 +10,7 @@ training both build their sequences here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +53,24 @@ def section_text(section: Section) -> str:
     return f"[{section.label}]\n{section.text.strip()}\n\n"
 
 
-def head_text(sections: Sequence[Section], genres: str) -> str:
+def head_text(
+    sections: Sequence[Section], genres: str, instruction: str = INSTRUCTION
+) -> str:
     """The head as one text: instruction, tags, all sections."""
-    return f"{INSTRUCTION}\n[Genre] {genres}\n" + "\n".join(map(section_text, sections))
+    return f"{instruction}\n[Genre] {genres}\n" + "\n".join(map(section_text, sections))
+
+
+def delimited(
+    what: str, ids: Iterable[int], tokenizer: Tokenizer, vocabulary: Vocabulary
+) -> tuple[int, ...]:
+    """Audio between plain-text marks: `[start_of_<what>]` SOA `<xcodec>` ids EOA `[end_of_<what>]`.
+
+    `what` is `reference`, or `source` for this project's own tasks.
+    """
+    return (
+        *tokenizer.encode(f"[start_of_{what}]"), vocabulary.soa, vocabulary.xcodec,
+        *(int(token) for token in ids), vocabulary.eoa, *tokenizer.encode(f"[end_of_{what}]"),
+    )
 
 
 def clean_genres(genres: str) -> str:
@@ -101,6 +116,7 @@ def build_prompt(
     reference: Sequence[int] | np.ndarray | None = None,
     *,
     vocabulary: Vocabulary = YUE_V1,
+    instruction: str = INSTRUCTION,
 ) -> Prompt:
     """The prompt of a song, id for id as the published models were trained.
 
@@ -118,13 +134,9 @@ def build_prompt(
     audio = (vocabulary.soa, vocabulary.xcodec)
     block: tuple[int, ...] = ()
     if reference is not None and len(reference):
-        ids = (int(token) for token in reference)
-        block = (
-            *encode("[start_of_reference]"), *audio, *ids, vocabulary.eoa,
-            *encode("[end_of_reference]"),
-        )
+        block = delimited("reference", reference, tokenizer, vocabulary)
     return Prompt(
-        head=tuple(encode(head_text(sections, clean_genres(genres)))),
+        head=tuple(encode(head_text(sections, clean_genres(genres), instruction))),
         reference=block,
         openings=tuple((*opening, *encode(section_text(s)), *audio) for s in sections),
         closing=tuple(closing),

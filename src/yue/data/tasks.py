@@ -1,0 +1,388 @@
+"""One song -> training sequences: each task a pure function of a record and a random generator.
+
+A `Sequence` is token ids with a role per token, so that a loss mask is a matter of choice and never
+found again by searching for ids. The token formats come from `yue.prompt`, the same that sing.
+Formats section 12; the last five tasks are this project's own, spelled with plain-text delimiters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from yue.data.records import MIX, Part, Record, RecordError
+from yue.lyrics import clean
+from yue.prompt import INSTRUCTION, Prompt, build_prompt, clean_genres, delimited
+from yue.tokenizer import Tokenizer
+from yue.vocab import YUE_V1, Vocabulary
+
+TEXT, AUDIO, TARGET = 0, 1, 2
+"""Roles: text and marks; codes and EOA of references and sources; codes and EOA to be produced."""
+
+Mask = Literal["all", "audio", "target"]
+Mode = Literal["dual", "vocals", "accompaniment", "mix"]
+
+SPEECH = "Generate speech:"
+MUSIC = "Generate music based on the given tags"
+DUAL_MUSIC = "Generate music in dual-track format based on the given tags"
+VOCALS_ONLY = "Generate the vocal track from the given lyrics segment by segment."
+ACCOMPANY = "Generate the accompaniment of the given vocal segment by segment."
+ADD_VOCALS = "Generate the vocal of the given accompaniment segment by segment."
+SEPARATE = "Separate the vocal and the accompaniment of the given music."
+CONVERT = "Sing the given vocal with the voice of the reference."
+
+REFERENCE_MEAN, REFERENCE_VARIANCE = 30.0, 3.0
+REFERENCE_RANGE = (20, 40)
+REFERENCE_TRIES = 5
+MIN_VARIETY = 0.1
+"""A reference with fewer distinct codes per frame than this is drawn anew (silence, mostly)."""
+
+MIN_WINDOW_VARIETY = 25
+"""A Stage-2 window with fewer distinct first codes than this is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """Token ids (n,) int32 and a role per token (n,) int8."""
+
+    ids: np.ndarray
+    roles: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __add__(self, other: Sequence) -> Sequence:
+        """One after the other."""
+        return Sequence(
+            np.concatenate([self.ids, other.ids]), np.concatenate([self.roles, other.roles])
+        )
+
+    def mask(self, mode: Mask) -> np.ndarray:
+        """Which tokens count in the loss (n,) bool: all of them, all audio, or what is produced.
+
+        The position counts that *predicts* such a token; shifting is the loss's business.
+        """
+        least = {"all": TEXT, "audio": AUDIO, "target": TARGET}[mode]
+        return self.roles >= least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """What turns words and codes into ids."""
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary = YUE_V1
+
+    def text(self, text: str) -> Sequence:
+        """One call of the tokenizer."""
+        return _plain(self.tokenizer.encode(text))
+
+    def audio(self, ids: np.ndarray) -> Sequence:
+        """`SOA <xcodec> ids EOA`, to be produced."""
+        v = self.vocabulary
+        return _plain([v.soa, v.xcodec]) + _codes([*ids.tolist(), v.eoa], TARGET)
+
+    def given(self, what: str, ids: np.ndarray) -> Sequence:
+        """A delimited block that is given: `reference` or `source`."""
+        block = delimited(what, ids.tolist(), self.tokenizer, self.vocabulary)
+        mark = len(self.tokenizer.encode(f"[start_of_{what}]")) + 2
+        roles = np.zeros(len(block), np.int8)
+        roles[mark : mark + len(ids) + 1] = AUDIO
+        return Sequence(np.array(block, np.int32), roles)
+
+    @property
+    def end(self) -> Sequence:
+        """End of the document."""
+        return _plain([self.vocabulary.eod])
+
+
+def _plain(ids: Iterable[int]) -> Sequence:
+    array = np.array(list(ids), np.int32)
+    return Sequence(array, np.zeros(len(array), np.int8))
+
+
+def _codes(ids: Iterable[int], role: int) -> Sequence:
+    array = np.array(list(ids), np.int32)
+    return Sequence(array, np.full(len(array), role, np.int8))
+
+
+def join(parts: Iterable[Sequence]) -> Sequence:
+    """All parts in a row."""
+    kept = list(parts) or [_plain([])]
+    return Sequence(
+        np.concatenate([part.ids for part in kept]), np.concatenate([part.roles for part in kept])
+    )
+
+
+# What a section produces ---------------------------------------------------------------------
+
+Producer = Callable[[Record, Part, Forms], Sequence]
+"""From a record and one of its parts: the audio behind the section's text."""
+
+
+def both_tracks(record: Record, part: Part, forms: Forms) -> Sequence:
+    """Vocals and accompaniment interleaved."""
+    return forms.audio(forms.vocabulary.interleave(record.dual[:, part.start : part.end]))
+
+
+def one_track(track: str, given: str | None = None) -> Producer:
+    """A single track; with `given`, behind that other track as a reference."""
+    def produce(record: Record, part: Part, forms: Forms) -> Sequence:
+        cut = slice(part.start, part.end)
+        target = forms.audio(forms.vocabulary.ids(record.first(track)[cut]))
+        if given is None:
+            return target
+        block = forms.given("reference", forms.vocabulary.ids(record.first(given)[cut]))
+        return block + target
+
+    return produce
+
+
+def sections(
+    record: Record, forms: Forms, produce: Producer, prompt: Prompt, parts: Iterable[int]
+) -> list[Sequence]:
+    """`S_i E` of some parts: start mark, text, audio, end mark."""
+    blocks = []
+    for index in parts:
+        # The opening ends in SOA <xcodec>; what is produced brings its own.
+        opening = _plain(prompt.openings[index][:-2])
+        audio = produce(record, record.parts[index], forms)
+        blocks.append(opening + audio + _plain(prompt.closing))
+    return blocks
+
+
+# Tasks of the paper -------------------------------------------------------------------------------
+
+def lyrics_to_song(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """Structural progressive conditioning: head, then per section its words and both tracks."""
+    return _song(record, forms, rng, both_tracks)
+
+
+def in_context(mode: Mode) -> Callable[[Record, Forms, np.random.Generator], Sequence]:
+    """The same with a reference behind the head: dual, vocals, accompaniment, or mix."""
+    def build(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+        block = forms.given("reference", draw_reference(record, mode, forms.vocabulary, rng))
+        return _song(record, forms, rng, both_tracks, between=block)
+
+    return build
+
+
+def _song(
+    record: Record,
+    forms: Forms,
+    rng: np.random.Generator,
+    produce: Producer,
+    *,
+    instruction: str = INSTRUCTION,
+    between: Sequence | None = None,
+) -> Sequence:
+    prompt = _prompt(record, forms, rng, instruction)
+    blocks = sections(record, forms, produce, prompt, range(len(record.parts)))
+    return join([_plain(prompt.head), *([between] if between else []), *blocks, forms.end])
+
+
+def _prompt(
+    record: Record, forms: Forms, rng: np.random.Generator, instruction: str = INSTRUCTION
+) -> Prompt:
+    """The song's prompt. Raises `RecordError` for a song without sections."""
+    if not record.parts:
+        raise RecordError(f"record {record.id}: parts is empty, nothing can be sung.")
+    return build_prompt(
+        [part.section for part in record.parts], shuffled_tags(record, rng), forms.tokenizer,
+        vocabulary=forms.vocabulary, instruction=instruction,
+    )
+
+
+def shuffled_tags(record: Record, rng: np.random.Generator) -> str:
+    """The tags in random order, separated by spaces."""
+    return " ".join(np.array(record.tags, dtype=object)[rng.permutation(len(record.tags))])
+
+
+def text_to_speech(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """A transcript, then its speech; the instruction is left out half of the time."""
+    instruction = f"{SPEECH}\n" if rng.random() < 0.5 else ""
+    transcript = clean(record.transcript)[0].strip()
+    if not transcript:
+        raise RecordError(f"record {record.id}: transcript is empty.")
+    speech = forms.vocabulary.ids(record.first(MIX))
+    return join([forms.text(f"{instruction}{transcript}\n"), forms.audio(speech), forms.end])
+
+
+def music_from_tags(dual: bool) -> Callable[[Record, Forms, np.random.Generator], Sequence]:
+    """Tags, then music: the mix, or both tracks interleaved."""
+    def build(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+        v = forms.vocabulary
+        instruction = DUAL_MUSIC if dual else MUSIC
+        ids = v.interleave(record.dual) if dual else v.ids(record.first(MIX))
+        tags = clean_genres(shuffled_tags(record, rng))
+        text = forms.text(f"{instruction}\n[Genre] {tags}\n")
+        return join([text, forms.audio(ids), forms.end])
+
+    return build
+
+
+def draw_reference(
+    record: Record, mode: Mode, vocabulary: Vocabulary, rng: np.random.Generator
+) -> np.ndarray:
+    """Reference ids as the released data were drawn, but for an even start.
+
+    About 30 s from inside a chorus if one is long enough, else from the range that has lyrics;
+    half the song if it is shorter than that; drawn anew while it holds hardly any distinct codes.
+    """
+    tracks = record.dual if mode == "dual" else record.first(mode)[None]
+    for _ in range(REFERENCE_TRIES + 1):
+        start, length = _reference_cut(record, vocabulary.frame_rate, rng)
+        cut = tracks[:, start : start + length]
+        if len(np.unique(cut)) >= MIN_VARIETY * cut.size:
+            break
+    return vocabulary.interleave(cut) if mode == "dual" else vocabulary.ids(cut[0])
+
+
+def _reference_cut(
+    record: Record, frame_rate: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Start and length in frames; whole frames, so a dual reference begins with a vocal token."""
+    seconds = round(rng.normal(REFERENCE_MEAN, REFERENCE_VARIANCE**0.5))
+    length = int(np.clip(seconds, *REFERENCE_RANGE)) * frame_rate
+    if length > record.frames:
+        length = max(1, record.frames // 2)
+    spans = [(p.start, p.end) for p in record.parts if p.label == "chorus"]
+    spans = [span for span in spans if span[1] - span[0] >= length]
+    if not spans and record.parts:
+        spans = [(record.parts[0].start, record.parts[-1].end)]
+    first, last = spans[rng.integers(len(spans))] if spans else (0, record.frames)
+    latest = max(first, min(last, record.frames) - length)
+    start = int(rng.integers(first, latest + 1))
+    return min(start, record.frames - length), length
+
+
+# Own tasks ------------------------------------------------------------------------------------
+
+def instrumental(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """Sections without words, and their accompaniment alone."""
+    silent = tuple(replace(part, text="") for part in record.parts)
+    return _song(
+        Record(**{**vars(record), "parts": silent}), forms, rng, one_track("accompaniment")
+    )
+
+
+def vocals_only(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """Lyrics to the vocal track alone."""
+    return _song(record, forms, rng, one_track("vocals"), instruction=VOCALS_ONLY)
+
+
+def accompaniment_from_vocals(
+    record: Record, forms: Forms, rng: np.random.Generator
+) -> Sequence:
+    """Per section the vocals as a reference, then the accompaniment."""
+    produce = one_track("accompaniment", given="vocals")
+    return _song(record, forms, rng, produce, instruction=ACCOMPANY)
+
+
+def vocals_from_accompaniment(
+    record: Record, forms: Forms, rng: np.random.Generator
+) -> Sequence:
+    """Per section the accompaniment as a reference, then the vocals."""
+    produce = one_track("vocals", given="accompaniment")
+    return _song(record, forms, rng, produce, instruction=ADD_VOCALS)
+
+
+def separation(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """The mix as a reference, then both tracks: 150 ids per second."""
+    mix = forms.given("reference", forms.vocabulary.ids(record.first(MIX)))
+    both = forms.audio(forms.vocabulary.interleave(record.dual))
+    return join([forms.text(SEPARATE), mix, both, forms.end])
+
+
+def voice_change(
+    record: Record, perturbed: np.ndarray, forms: Forms, rng: np.random.Generator
+) -> Sequence:
+    """Another section of the singer, the vocals with a changed voice, then the vocals.
+
+    `perturbed` is codebook 0 (T,) of the vocals after their pitch and formants were changed.
+    """
+    v, vocals = forms.vocabulary, record.first("vocals")
+    if len(record.parts) < 2:
+        raise RecordError(f"record {record.id}: parts: two are needed for a change of voice.")
+    if len(perturbed) != len(vocals):
+        raise RecordError(
+            f"record {record.id}: {len(perturbed)} perturbed frames of {len(vocals)}."
+        )
+    sung, other = (record.parts[i] for i in rng.permutation(len(record.parts))[:2])
+    return join([
+        forms.text(CONVERT),
+        forms.given("reference", v.ids(vocals[other.start : other.end])),
+        forms.given("source", v.ids(perturbed[sung.start : sung.end])),
+        forms.audio(v.ids(vocals[sung.start : sung.end])),
+        forms.end,
+    ])
+
+
+def continuation(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """The song up to some section as a dual reference, then the sections behind it."""
+    prompt = _prompt(record, forms, rng)
+    if len(record.parts) < 2:
+        raise RecordError(f"record {record.id}: parts: two are needed to go on from one.")
+    first = int(rng.integers(1, len(record.parts)))
+    before = record.dual[:, : record.parts[first].start]
+    block = forms.given("reference", forms.vocabulary.interleave(before))
+    blocks = sections(record, forms, both_tracks, prompt, range(first, len(record.parts)))
+    return join([_plain(prompt.head), block, *blocks, forms.end])
+
+
+# Songs longer than the context ----------------------------------------------------------------
+
+def cut_song(
+    record: Record, forms: Forms, rng: np.random.Generator, limit: int
+) -> list[Sequence]:
+    """`lyrics_to_song`, cut at section borders so that no sequence exceeds `limit` ids.
+
+    The head is repeated in each; only the last ends with EOD. Raises `RecordError` if one section
+    with its head does not fit.
+    """
+    prompt = _prompt(record, forms, rng)
+    head = _plain(prompt.head)
+    blocks = sections(record, forms, both_tracks, prompt, range(len(record.parts)))
+    blocks[-1] = blocks[-1] + forms.end
+    pieces: list[list[Sequence]] = [[]]
+    for index, block in enumerate(blocks):
+        if len(head) + len(block) > limit:
+            raise RecordError(
+                f"record {record.id}: parts[{index}] takes {len(head) + len(block)} ids with its "
+                f"head; the context is {limit}."
+            )
+        if len(head) + sum(map(len, pieces[-1])) + len(block) > limit:
+            pieces.append([])
+        pieces[-1].append(block)
+    return [join([head, *piece]) for piece in pieces]
+
+
+# Stage 2 ------------------------------------------------------------------------------------------
+
+def residual_windows(codes: np.ndarray, vocabulary: Vocabulary = YUE_V1) -> list[Sequence]:
+    """Codes (K, T) of one track -> a sequence per whole 6-s window (2,704 ids in YuE v1).
+
+    `SOA <stage_1> c_1.. <stage_2>`, then all codebooks frame by frame, the first included, and
+    EOA. A shorter last window and windows with hardly any distinct codes are left out. To be
+    produced are the residuals and EOA: the first codebook is given, at inference too.
+    """
+    v, size = vocabulary, vocabulary.window_frames
+    if codes.shape[0] < v.codebooks:
+        raise RecordError(f"{codes.shape[0]} codebooks: Stage 2 learns from {v.codebooks}.")
+    windows = []
+    for first in range(0, codes.shape[1] - size + 1, size):
+        block = codes[: v.codebooks, first : first + size]
+        if len(np.unique(block[0])) < MIN_WINDOW_VARIETY:
+            continue
+        ids = np.stack([v.ids(block[k], k) for k in range(v.codebooks)])
+        roles = np.full(ids.shape, TARGET, np.int8)
+        roles[0] = AUDIO
+        frames = Sequence(ids.T.reshape(-1).astype(np.int32), roles.T.reshape(-1))
+        windows.append(join([
+            _plain([v.soa, v.stage1]), _codes(ids[0], AUDIO), _plain([v.stage2]), frames,
+            _codes([v.eoa], TARGET),
+        ]))
+    return windows
