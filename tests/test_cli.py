@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_the_finished_sections(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "of 40 sections are kept" in told
-    assert "yue compose --after x.draft.npz -o x.draft.npz" in told
+    assert "yue sing --after x.draft.npz -o x.wav" in told
     from yue.draft import Draft
 
     kept = Draft.load(draft)
@@ -136,6 +136,11 @@ def test_batch_skips_what_is_done_and_reports_what_fails(lyrics: Path, tmp_path:
     again = run(*command, cwd=tmp_path, code=1)
     assert [json.loads(line)["id"] for line in again.stdout.splitlines()] == ["two"]
     assert (tmp_path / "out" / "one.flac").stat().st_mtime_ns == before
+    items[0]["lyrics"] = "[verse]\nother words\n"
+    (tmp_path / "songs.jsonl").write_text("\n".join(map(json.dumps, items)))
+    third = run(*command, cwd=tmp_path, code=1)
+    assert [json.loads(line)["id"] for line in third.stdout.splitlines()] == ["one", "two"]
+    assert "have changed" in third.stderr
 
 
 @pytest.mark.parametrize(
@@ -165,14 +170,20 @@ def test_a_bad_batch_names_the_line(tmp_path: Path, line: str, message: str) -> 
         (["sing"], "one file of lyrics"),
         (["sing", "binary"], "not text"),
         (["compose", "lyrics.txt", "--after", "lyrics.txt"], "not a draft file"),
-        (["render", "lyrics.txt"], "not a codes file"),
-        (["sing", "lyrics.txt", "--vocals", "v.wav"], "needs both"),
+        (["render", "lyrics.txt"], "codes from `yue refine`"),
+        (["sing", "lyrics.txt", "-g", "pop", "rock"], "put tags into quotes"),
+        (["sing", "lyrics.txt", "--start", "3"], "give --like"),
+        (["sing", "lyrics.txt", "--like", "x.wav", "-o", "x.wav"], "the reference itself"),
+        (["sing", "lyrics.txt", "--like", "lyrics.txt"], "could not be read as audio"),
+        (["sing", "pdf"], "a PDF"),
+        (["sing", "lyrics.txt", "--vocals", "v.wav"], "--vocals needs --accompaniment"),
     ],
 )
 def test_mistakes_are_one_message_and_exit_code_1(
     lyrics: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "pdf").write_bytes(b"%PDF-1.4 all ASCII")
     done = run(*arguments, cwd=tmp_path, code=1)
     assert message in done.stderr and not done.stdout and "Traceback" not in done.stderr
 

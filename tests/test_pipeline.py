@@ -247,7 +247,7 @@ def test_memory_is_planned_before_anything_is_loaded(
     plan = model.plan()
     assert plan.at_once and plan.rows(10) == 10 and "free on cpu" in str(plan)
     monkeypatch.setattr("yue.pipeline.available", lambda device: 2**20)
-    with pytest.raises(yue.CapacityError, match=r"this needs .* GiB(.|\n)*What helps"):
+    with pytest.raises(yue.CapacityError, match=r"this needs .* MiB(.|\n)*What helps"):
         yue.load("random", device="cpu")
     assert yue.load("random", device="cpu", force=True).plan().rows(10) == 1
 

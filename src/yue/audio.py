@@ -26,7 +26,7 @@ FORMATS = {
 BLOCK = 65_536
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audio:
     """Samples `(channels, n)` float32, full scale 1.0, at `rate` Hz."""
 
@@ -42,6 +42,9 @@ class Audio:
         if self.rate < 1:
             raise AudioError(f"rate = {self.rate}: expected at least 1 Hz.")
         object.__setattr__(self, "samples", samples)
+
+    def __repr__(self) -> str:
+        return f"<audio {self.seconds:.2f} s, {self.samples.shape[0]} x {self.rate} Hz>"
 
     @classmethod
     def read(cls, path: PathLike, *, start: float = 0.0, end: float | None = None) -> Audio:

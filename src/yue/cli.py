@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from yue.errors import FileError, Interrupted, LyricsError, OptionError, YueError
+from yue.files import read_json
 from yue.options import ComposeOptions, LoadOptions, Options, RefineOptions, RenderOptions
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ Model = Annotated[str | None, Parameter(
     name=["--model", "-m"], help="Preset (see `yue models`), directory, or hub id."
 )]
 AsJson = Annotated[bool, Parameter(
-    name="--json", negative="", help="Print one JSON object instead of a path."
+    name="--json", negative="",
+    help="Print one JSON object instead of a path; writes the stems too.",
 )]
 Stems = Annotated[bool, Parameter(negative="", help="Write the stems beside the mix.")]
 Lrc = Annotated[bool, Parameter(negative="", help="Write the lyrics with times (.lrc).")]
@@ -104,17 +106,33 @@ class RequestFlags:
 
     def request(self, lyrics: str | None) -> _Request:
         """The lyrics and files behind the flags, read and checked."""
+        if lyrics is not None and not self.genres:
+            _say("no tags given: the model is steered by tags such as -g 'folk warm male vocal'.")
         return _Request(_lyrics(lyrics), self.genres, self._reference(), self._draft())
 
+    @property
+    def recordings(self) -> tuple[Path | None, Path | None, Path | None]:
+        """The files to sing like."""
+        return self.like, self.vocals, self.accompaniment
+
     def _reference(self) -> Reference | None:
-        if self.like is None and self.vocals is None and self.accompaniment is None:
+        if not any(self.recordings):
+            if self.start or self.end is not None:
+                raise OptionError("--start and --end cut a reference: give --like, or both stems.")
             return None
+        if self.like is None and not all(self.recordings[1:]):
+            raise OptionError("--vocals needs --accompaniment, and the reverse; or use --like.")
+        from yue.audio import Audio
         from yue.reference import Reference
 
-        return Reference(
-            self.like, start=self.start, end=self.end, vocals=self.vocals,
-            accompaniment=self.accompaniment,
+        # Read now: a mistake should not wait for the model to load.
+        read = [None if path is None else Audio.read(path) for path in self.recordings]
+        reference = Reference(
+            read[0], start=self.start, end=self.end, vocals=read[1], accompaniment=read[2]
         )
+        for audio in filter(None, read):
+            audio.cut(self.start, self.end)
+        return reference
 
     def _draft(self) -> Draft | None:
         if self.after is None:
@@ -168,6 +186,7 @@ def sing(
         )
         return
     _check_output(output, FORMATS)
+    _refuse_overwriting(output, what.recordings)
     request = what.request(lyrics)
     draft_path = output.with_suffix(DRAFT_SUFFIX)
     results = _sing_one(
@@ -196,7 +215,11 @@ def compose(
     chosen = _chosen(options)
     _check_output(output, (NPZ,))
     request = what.request(lyrics)
-    _print_tracks(_compose(_load(model, load, request.after), request, output, chosen), json)
+    drafts = _compose(
+        _load(model, load, request.after), request, output, chosen,
+        lambda path: f"yue compose --after {path} -o {path}",
+    )
+    _print_tracks(drafts, json)
 
 
 @app.command
@@ -374,6 +397,12 @@ def _check_output(output: Path, suffixes: Iterable[str]) -> None:
         raise FileError(f"--output {output}: there is no folder {output.parent}.")
 
 
+def _refuse_overwriting(output: Path, recordings: Iterable[Path | None]) -> None:
+    """Refuse to write the song over the recording that it should be like."""
+    if output.resolve() in {path.resolve() for path in recordings if path is not None}:
+        raise OptionError(f"--output {output} is the reference itself: choose another name.")
+
+
 def _numbered(path: Path, take: int, takes: int) -> Path:
     return path if takes == 1 else path.with_name(f"{path.stem}.{take + 1}{path.suffix}")
 
@@ -389,7 +418,8 @@ class _Request:
 
 
 def _compose(
-    singer: Yue, request: _Request, output: Path, options: dict[str, Any]
+    singer: Yue, request: _Request, output: Path, options: dict[str, Any],
+    go_on: Callable[[Path], str],
 ) -> list[tuple[Draft, Path]]:
     """Compose, saving the drafts after every section; Ctrl-C keeps them and says how to go on."""
     drafts: tuple[Draft, ...] = ()
@@ -405,11 +435,14 @@ def _compose(
                     for take, draft in enumerate(drafts)
                 ]
     except KeyboardInterrupt as error:
-        if paths:
+        if not paths:
+            _say("interrupted before the first section was finished; nothing is kept.")
+        else:
             _say(f"interrupted; {len(drafts[0])} of {len(drafts[0].plan)} sections are kept.")
         for path in paths:
-            _say(f"go on with: yue compose --after {path} -o {path}")
+            _say(f"go on with: {go_on(path)}")
         raise Interrupted(drafts) from error
+    _say(f"seed: {drafts[0].seed}")
     return list(zip(drafts, paths, strict=True))
 
 
@@ -434,7 +467,10 @@ def _sing_one(
 ) -> list[dict[str, Any]]:
     """One request, one result per take. The drafts are kept on disk until the songs are."""
     composing, refining, rendering = options
-    drafts = _compose(singer, request, output.with_suffix(DRAFT_SUFFIX), composing)
+    drafts = _compose(
+        singer, request, output.with_suffix(DRAFT_SUFFIX), composing,
+        lambda path: f"yue sing --after {path} -o {output}",
+    )
     results = []
     try:
         for take, (draft, _) in enumerate(drafts):
@@ -453,11 +489,17 @@ def _sing_one(
 
 def _write(song: Song, path: Path, *, stems: bool, lrc: bool) -> dict[str, Any]:
     """Save a song; the JSON result that describes it."""
+    older = [path.with_suffix(f".{track}{path.suffix}") for track in ("vocals", "accompaniment")]
+    if not stems and any(stem.is_file() for stem in older):
+        _say(f"{older[0].name} and the like are of an earlier song; --stems renews them.")
     written = song.save(path, stems=stems, lrc=lrc, manifest=True)
     manifest = song.manifest
     for section in song.sections:
         if section.truncated:
-            _say(f"[{section.label}] at {section.start:.1f} s was cut off at the token limit.")
+            _say(
+                f"[{section.label}] at {section.start:.1f} s was cut off at the limit of tokens "
+                "(--max-new-tokens)."
+            )
     return {
         "paths": {name: str(file) for name, file in written.items()},
         "seed": manifest["seed"],
@@ -485,19 +527,21 @@ def _sing_batch(
             chosen = ComposeOptions.make({**options[0], **item.get("options", {})})
             path = folder / f"{name}.flac"
             done = [_numbered(path, take, chosen.takes) for take in range(chosen.takes)]
-            if all(each.with_suffix(DONE_SUFFIX).is_file() for each in done):
-                _say("finished before, skipped.")
-                continue
+            text = item.get("lyrics")
+            if text is None:
+                text = _read_text(str(beside / item["lyrics_file"]))
+            request = dataclasses.replace(
+                common, lyrics=_parsed(text), genres=item.get("genres", common.genres)
+            )
+            manifests = [each.with_suffix(DONE_SUFFIX) for each in done]
+            if all(manifest.is_file() for manifest in manifests):
+                if not _changed(request, manifests[0]):
+                    _say("finished before, skipped.")
+                    continue
+                _say("its words or tags have changed since it was sung: sung again.")
             half = path.with_suffix(DRAFT_SUFFIX)
             if half.is_file() and chosen.takes == 1:
-                request = RequestFlags(after=half).request(None)
-            else:
-                text = item.get("lyrics")
-                if text is None:
-                    text = _read_text(str(beside / item["lyrics_file"]))
-                request = dataclasses.replace(
-                    common, lyrics=_parsed(text), genres=item.get("genres", common.genres)
-                )
+                request = _resumed(request, half)
             results = _sing_one(
                 singer, request, path, ({**options[0], **item.get("options", {})}, *options[1:]),
                 stems=stems, lrc=lrc,
@@ -511,6 +555,27 @@ def _sing_batch(
                 _out({"id": name, "error": str(error)})
     if failed:
         raise YueError(f"{failed} of {len(items)} songs failed; run the same command to retry.")
+
+
+def _changed(request: _Request, manifest: Path) -> bool:
+    """Whether a finished song was sung to other words or tags than are asked for now."""
+    sung = read_json(manifest)
+    assert request.lyrics is not None
+    wanted = [[section.label, section.text] for section in request.lyrics.sections]
+    had = [[section["label"], section["text"]] for section in sung["sections"]]
+    return had != wanted or sung["genres"] != (request.genres or "")
+
+
+def _resumed(request: _Request, half: Path) -> _Request:
+    """The request to finish a half-composed song, or the same one if that was another song."""
+    from yue.draft import Draft
+
+    draft = Draft.load(half)
+    assert request.lyrics is not None
+    same = [(s.label, s.text) for s in draft.plan] == [
+        (s.label, s.text) for s in request.lyrics.sections
+    ]
+    return dataclasses.replace(request, lyrics=None, genres=None, after=draft) if same else request
 
 
 def _read_batch(path: Path) -> Iterator[dict[str, Any]]:
@@ -538,7 +603,8 @@ def _read_batch(path: Path) -> Iterator[dict[str, Any]]:
             raise OptionError(f"{where}: options must be an object.")
         if unknown := set(item) - known:
             raise OptionError(
-                f"{where}: unknown {', '.join(sorted(unknown))}; known are {', '.join(known)}."
+                f"{where}: unknown {', '.join(sorted(unknown))}; known are "
+                f"{', '.join(sorted(known))}."
             )
         name = str(item.setdefault("id", f"{number:04d}"))
         item["id"] = name
@@ -555,12 +621,11 @@ def _load_tracks(path: Path) -> Draft | Codes:
     from yue.draft import Codes, Draft
 
     try:
-        return Codes.load(path)
-    except FileError as as_codes:
-        try:
-            return Draft.load(path)
-        except FileError:
-            raise as_codes from None
+        return Draft.load(path)
+    except FileError as error:
+        if "is a codes" in str(error):
+            return Codes.load(path)
+        raise
 
 
 def _print_tracks(saved: list[tuple[Any, Path]], as_json: bool) -> None:
@@ -628,6 +693,10 @@ def main() -> None:
     tokens = [STDIN if token == "-" else token for token in sys.argv[1:]]
     try:
         app(tokens, exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        unused = " ".join(error.unused_tokens or ())
+        _say(f"yue: {unused} is one argument too many; put tags into quotes, -g 'pop rock'.")
+        sys.exit(1)
     except (YueError, CycloptsError) as error:
         _say(f"yue: {error}")
         sys.exit(1)

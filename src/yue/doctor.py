@@ -28,7 +28,7 @@ def examine() -> dict[str, str]:
         "libraries": ", ".join(f"{n} {importlib.metadata.version(n)}" for n in _LIBRARIES),
         "device": _device(device),
         "free memory": f"{available(device) / GIB:.1f} GiB on {device}",
-        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
+        "threads": _threads(),
         "fast decoding": _packing(),
         "audio formats": _formats(),
         "hub": _hub(),
@@ -40,6 +40,11 @@ def _device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name()} (bf16, CUDA graphs)"
     return "cpu; no CUDA device was found, the 7B checkpoints need one to be practical"
+
+
+def _threads() -> str:
+    used = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    return f"{used}; where other programs keep cores busy, --threads 1 is several times faster"
 
 
 def _packing() -> str:
@@ -59,7 +64,7 @@ def _formats() -> str:
 def _hub() -> str:
     from huggingface_hub import constants
 
-    mode = "offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "online"
+    mode = "not used: HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "used when needed"
     return f"{mode}, files in {constants.HF_HUB_CACHE}"
 
 

@@ -38,7 +38,7 @@ class Sung:
         return Section(self.label, self.text)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _Tracks:
     """Codes of both tracks `(2, ..., T)`, T = the sum of the sections' frames."""
 
@@ -71,6 +71,11 @@ class _Tracks:
         object.__setattr__(self, "codes", codes.astype(np.int16))
         if not self.plan:
             object.__setattr__(self, "plan", tuple(sung.section for sung in self.sections))
+
+    def __repr__(self) -> str:
+        labels = " ".join(sung.label for sung in self.sections)
+        whole = "" if self.complete else f", {len(self)} of {len(self.plan)} sections"
+        return f"<{self.kind} {self.codes.shape}, {self.seconds:.1f} s: {labels}{whole}>"
 
     def __len__(self) -> int:
         """Number of sections held."""
@@ -168,7 +173,10 @@ class _Tracks:
     def load(cls, path: PathLike) -> Self:
         """Read what `save` wrote. Raises `FileError` for anything else."""
         try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            data = Path(path).read_bytes()
+            if not zipfile.is_zipfile(io.BytesIO(data)):
+                raise ValueError("no .npz archive")
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("codes", "reference", "meta")}
             meta = json.loads(arrays["meta"].tobytes())
             kind, version = meta.pop("kind"), meta.pop("version")
@@ -188,11 +196,11 @@ class _Tracks:
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise FileError(
                 f"{path} is not a {cls.kind} file, or not a whole one ({error}). "
-                f"{cls.kind.capitalize()} files are written by `yue compose` and `{cls.kind}.save`."
+                "Drafts come from `yue compose`, codes from `yue refine`."
             ) from error
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Draft(_Tracks):
     """A composed song: codebook 0 of both tracks, int16 `(2, T)`, vocal first."""
 
@@ -224,7 +232,7 @@ class Draft(_Tracks):
         return cls(codes=codes, sections=sections, frame_rate=vocabulary.frame_rate)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Codes(_Tracks):
     """A refined song: all codebooks of both tracks, int16 `(2, K, T)`; row 0 is the draft's."""
 

@@ -130,11 +130,17 @@ class _Header:
     """The label is an ordinary word too: without square brackets, it may be meant to be sung."""
 
 
+_DOCUMENTS = {b"%PDF": "a PDF", b"{\\rtf": "rich text", b"PK\x03\x04": "an office file or archive"}
+
+
 def decode(data: bytes, name: str = "lyrics") -> str:
     """The text in a file's bytes: UTF-8, or UTF-16 with a byte-order mark.
 
     Raises `LyricsError` if the bytes are not text.
     """
+    for magic, kind in _DOCUMENTS.items():
+        if data.startswith(magic):
+            raise LyricsError(f"{name} is {kind}, not text. Save the lyrics as UTF-8 text.")
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = data.decode("utf-16" if utf16 else "utf-8-sig")

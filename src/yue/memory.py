@@ -69,9 +69,9 @@ class MemoryPlan:
         lines = []
         for stage in ("compose", "refine", "render"):
             needs: tuple[Need, ...] = getattr(self, stage)
-            parts = ", ".join(f"{need.what} {need.bytes / GIB:.2f}" for need in needs)
-            lines.append(f"{stage}: {_sum(needs) / GIB:.2f} GiB ({parts})")
-        lines.append(f"free on {self.device}: {self.available / GIB:.2f} GiB")
+            parts = ", ".join(f"{need.what} {size(need.bytes)}" for need in needs)
+            lines.append(f"{stage}: {size(_sum(needs))} ({parts})")
+        lines.append(f"free on {self.device}: {size(self.available)}")
         how = "all stages stay loaded" if self.at_once else "stages are loaded one at a time"
         lines.append(how if self.peak <= self.usable else "this does not fit")
         return "\n".join(lines)
@@ -82,10 +82,15 @@ class MemoryPlan:
             return
         cures = "fewer takes, a smaller --max-new-tokens, --dtype bf16, or a machine with more"
         raise CapacityError(
-            f"this needs {self.peak / GIB:.1f} GiB on {self.device}, of which "
-            f"{self.usable / GIB:.1f} GiB can be used.\n{self}\n"
+            f"this needs {size(self.peak)} on {self.device}, of which {size(self.usable)} can be "
+            f"used.\n{self}\n"
             f"What helps: {cures} memory. --force tries all the same."
         )
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that people read."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 2 else f"{count / 2**20:.1f} MiB"
 
 
 def _sum(needs: Sequence[Need]) -> int:

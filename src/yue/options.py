@@ -145,8 +145,8 @@ class ComposeOptions(Options):
         super().__post_init__()
         if self.min_new_tokens > self.max_new_tokens:
             raise OptionError(
-                f"min_new_tokens = {self.min_new_tokens}: allowed is at most max_new_tokens, "
-                f"which is {self.max_new_tokens}."
+                f"min_new_tokens = {self.min_new_tokens} exceeds max_new_tokens = "
+                f"{self.max_new_tokens}: lower the one or raise the other."
             )
 
     def guidance_at(self, generated: int) -> float:

@@ -417,7 +417,7 @@ def _song(lyrics: str | Lyrics | None, after: Draft | None) -> Lyrics:
     if after is not None and len(after) > len(song.sections):
         raise LyricsError(
             f"the draft holds {len(after)} sections, the lyrics only {len(song.sections)}: keep "
-            "fewer with draft[:k]."
+            "fewer of it (draft[:k], --keep k)."
         )
     if after is None:
         return song
@@ -429,7 +429,8 @@ def _more_findings(song: Lyrics, after: Draft | None) -> tuple[Finding, ...]:
     """The lyrics' findings, and which sections were kept as they had been sung."""
     if after is None or not len(after):
         return song.findings
-    kept = f"the first {len(after)} sections are kept as they were sung."
+    first = "first section is" if len(after) == 1 else f"first {len(after)} sections are"
+    kept = f"the {first} kept as sung before."
     return (*song.findings, Finding(0, kept))
 
 

@@ -40,8 +40,8 @@ class Reference:
             raise AudioError("give either one recording, or vocals and accompaniment.")
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise AudioError(
-                f"reference from {self.start} s to {self.end} s: start must be 0 or more and "
-                "smaller than end."
+                f"reference: start = {self.start} s, end = {self.end} s; start must be 0 or more "
+                "and smaller than end."
             )
 
     @property

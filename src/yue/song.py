@@ -22,7 +22,7 @@ class TimedSection:
     truncated: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Song:
     """Mix and stems, sample-aligned; the stems add up to the mix (in clean mode)."""
 
@@ -32,6 +32,10 @@ class Song:
     sections: tuple[TimedSection, ...]
     manifest: dict[str, Any] = field(default_factory=dict)
     """Model and revisions, options, seed, versions, timings, findings."""
+
+    def __repr__(self) -> str:
+        labels = " ".join(section.label for section in self.sections)
+        return f"<song {self.seconds:.1f} s, seed {self.manifest.get('seed')}: {labels}>"
 
     @property
     def seconds(self) -> float:
