@@ -189,7 +189,7 @@ class LoadOptions(Options):
 
     device: str = knob("auto", "auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
     dtype: str = knob(
-        "auto", "Number format of the weights; auto is bf16 on a GPU, fp32 on a CPU.",
+        "auto", "Weights in bf16, fp16 or fp32; auto is bf16 on a GPU, fp32 on a CPU.",
         choices=("auto", "bf16", "fp16", "fp32"),
     )
     exact: bool = knob(
