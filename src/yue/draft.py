@@ -248,3 +248,13 @@ class Codes(_Tracks):
     def draft(self) -> Draft:
         """The draft that these codes were refined from."""
         return Draft(codes=self.codes[:, 0], **self.history)
+
+
+def kind_of(path: PathLike) -> str | None:
+    """What a file says it holds, `draft` or `codes`; None if it cannot be told."""
+    try:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            kind = json.loads(file["meta"].tobytes())["kind"]
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return str(kind)

@@ -19,7 +19,7 @@ GIB = 2**30
 KEEP_FREE = 0.1
 """Share of the free memory that is left for activations and everything else."""
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
+_BYTES = {"I64": 8, "I32": 4, "I8": 1, "U8": 1}
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ def plan(
 def _language_model(directory: Path, dtype: torch.dtype, device: torch.device) -> tuple[Need, ...]:
     """A stage's weights, and on a CPU their packed copy while it is made."""
     weights = _weights(weight_files(directory), dtype)
-    packed = weights // 2 if device.type == "cpu" and dtype == torch.float32 else 0
-    return (Need("weights", weights), Need("packing", packed)) if packed else (
-        Need("weights", weights),
-    )
+    needs: tuple[Need, ...] = (Need("weights", weights),)
+    if device.type == "cpu" and dtype == torch.float32:
+        needs += (Need("packing", weights // 2),)
+    return needs
 
 
 def _weights(files: Sequence[Path], dtype: torch.dtype) -> int:

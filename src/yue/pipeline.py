@@ -31,7 +31,7 @@ from yue.lm.lora import merge
 from yue.lyrics import Finding, Lyrics, parse
 from yue.memory import MemoryPlan, available, plan
 from yue.options import ComposeOptions, LoadOptions, RefineOptions, RenderOptions
-from yue.prompt import Prompt, build_prompt
+from yue.prompt import build_prompt
 from yue.reference import Reference
 from yue.rehearsal import RANDOM
 from yue.song import Song, TimedSection
@@ -452,4 +452,4 @@ def _noted(tracks: Draft | Codes, **timings: float) -> Draft | Codes:
     return replace(tracks, made_by={**tracks.made_by, "timings": {**known, **timings}})
 
 
-__all__ = ["DEFAULT_MODEL", "Progress", "Prompt", "Yue", "load"]
+__all__ = ["DEFAULT_MODEL", "Progress", "Yue", "load"]

@@ -70,7 +70,8 @@ def sing_batch(
         name = item["id"]
         say(f"{number}/{len(items)} {name}")
         try:
-            chosen = ComposeOptions.make({**options[0], **item.get("options", {})})
+            given = {**options[0], **item.get("options", {})}
+            chosen = ComposeOptions.make(given)
             path = folder / f"{name}.flac"
             done = [numbered(path, take, chosen.takes) for take in range(chosen.takes)]
             text = item.get("lyrics")
@@ -89,8 +90,7 @@ def sing_batch(
             if half.is_file() and chosen.takes == 1:
                 request = _resumed(request, half)
             results = sing_one(
-                singer, request, path, ({**options[0], **item.get("options", {})}, *options[1:]),
-                stems=stems, lrc=lrc,
+                singer, request, path, (given, *options[1:]), stems=stems, lrc=lrc
             )
             for result in results:
                 print_results([{"id": name, **result}], as_json)
@@ -118,7 +118,6 @@ def _resumed(request: Request, half: Path) -> Request:
 
     draft = Draft.load(half)
     assert request.lyrics is not None
-    same = [(s.label, s.text) for s in draft.plan] == [
-        (s.label, s.text) for s in request.lyrics.sections
-    ]
-    return dataclasses.replace(request, lyrics=None, genres=None, after=draft) if same else request
+    if draft.plan != request.lyrics.sections:
+        return request
+    return dataclasses.replace(request, lyrics=None, genres=None, after=draft)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yue.cli.console import bars, print_json, say
 from yue.cli.flags import Request
-from yue.errors import FileError, Interrupted
+from yue.errors import Interrupted
 from yue.options import RefineOptions, RenderOptions
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def sing_one(
 
 def write_song(song: Song, path: Path, *, stems: bool, lrc: bool) -> dict[str, Any]:
     """Save a song; the JSON result that describes it."""
-    older = [path.with_suffix(f".{track}{path.suffix}") for track in ("vocals", "accompaniment")]
+    from yue.vocab import TRACKS
+
+    older = [path.with_suffix(f".{track}{path.suffix}") for track in TRACKS]
     if not stems and any(stem.is_file() for stem in older):
         say(f"{older[0].name} and the like are of an earlier song; --stems renews them.")
     written = song.save(path, stems=stems, lrc=lrc, manifest=True)
@@ -124,14 +126,9 @@ def write_song(song: Song, path: Path, *, stems: bool, lrc: bool) -> dict[str, A
 
 def load_tracks(path: Path) -> Draft | Codes:
     """A draft or codes, whichever the file holds."""
-    from yue.draft import Codes, Draft
+    from yue.draft import Codes, Draft, kind_of
 
-    try:
-        return Draft.load(path)
-    except FileError as error:
-        if "is a codes" in str(error):
-            return Codes.load(path)
-        raise
+    return Codes.load(path) if kind_of(path) == Codes.kind else Draft.load(path)
 
 
 def print_tracks(saved: list[tuple[Any, Path]], as_json: bool) -> None:
