@@ -1,0 +1,138 @@
+"""Unknown words from known parts: stretched spellings, clitics, endings, compounds.
+
+    sooooo -> so    lovin' -> loving    y'all've -> y'all + 've    moonglade -> moon + glade
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from yue.phonemes.lexicon import lookup
+from yue.phonemes.symbols import is_vowel
+
+Phones = tuple[str, ...]
+
+_STRETCHED = {"soo": "so", "noo": "no", "goo": "go"}
+"""Where the doubled spelling is listed too, but is not what is meant."""
+_STRETCHES = 4
+"""Runs of a letter in one word for which both readings are tried."""
+_CLITICS = {
+    "'ll": ("AH0", "L"), "'ve": ("AH0", "V"), "'re": ("ER0",), "'d": ("D",), "'m": ("M",),
+    "n't": ("AH0", "N", "T"), "'em": ("AH0", "M"),
+}
+_SIBILANTS = frozenset("S Z SH ZH CH JH".split())
+_VOICELESS = frozenset("P T K F TH".split())
+_ENDINGS = {
+    "ing": ("IH0", "NG"), "in'": ("IH0", "N"), "er": ("ER0",), "est": ("AH0", "S", "T"),
+    "ly": ("L", "IY0"), "ness": ("N", "AH0", "S"), "less": ("L", "AH0", "S"),
+    "ful": ("F", "AH0", "L"), "y": ("IY0",), "ish": ("IH0", "SH"),
+}
+_SHORTEST_BASE, _SHORTEST_PART = 3, 3
+
+
+def derived(word: str) -> Phones | None:
+    """The phones of an unknown word whose parts are known, or nothing."""
+    return (
+        _unquoted(word) or _stretched(word) or _with_clitic(word) or _with_ending(word)
+        or _compound(word)
+    )
+
+
+def shortened(word: str) -> str:
+    """Three and more equal letters become one."""
+    return re.sub(r"(.)\1{2,}", r"\1", word)
+
+
+def _unquoted(word: str) -> Phones | None:
+    """`'hello'` and `lovin'`; a leading apostrophe that belongs to the word stays."""
+    forms = (word.rstrip("'"), word.lstrip("'"), word.strip("'"), "'" + word.strip("'"))
+    if word.endswith("in'"):
+        known = lookup(word.strip("'") + "g")
+        if known:
+            return (*known[:-1], "N") if known[-1] == "NG" else known
+    return next(filter(None, map(lookup, forms)), None) if "'" in word else None
+
+
+def _stretched(word: str) -> Phones | None:
+    """The first known word among those with each run of letters cut to two or one."""
+    if not re.search(r"(.)\1", word):
+        return None
+    runs = [match[0] for match in re.finditer(r"(.)\1*", word)]
+    doubled = [place for place, run in enumerate(runs) if len(run) > 1]
+    if len(doubled) > _STRETCHES:
+        return lookup("".join(run[0] for run in runs))
+    for lengths in itertools.product((2, 1), repeat=len(doubled)):
+        cut = list(runs)
+        for place, length in zip(doubled, lengths, strict=True):
+            cut[place] = runs[place][0] * length
+        candidate = "".join(cut)
+        if found := lookup(_STRETCHED.get(candidate, candidate)):
+            return found
+    return None
+
+
+def _with_clitic(word: str) -> Phones | None:
+    for clitic, phones in _CLITICS.items():
+        if word.endswith(clitic) and (base := _known(word.removesuffix(clitic))):
+            return base + phones
+    if word.endswith(("'s", "s'")) and (base := _known(word[:-2])):
+        return base + _plural(base)
+    return None
+
+
+def _known(word: str) -> Phones | None:
+    return lookup(word) or (_with_clitic(word) if "'" in word else None)
+
+
+def _with_ending(word: str) -> Phones | None:
+    """A known word and an ending, with the usual changes of spelling between them."""
+    for base, phones in _cuts(word):
+        if len(base) >= _SHORTEST_BASE and (found := lookup(base)):
+            if phones == "s":
+                return found + _plural(found)
+            return found + (_past(found) if phones == "ed" else _ENDINGS[phones])
+    return None
+
+
+def _cuts(word: str) -> Iterator[tuple[str, str]]:
+    """Candidates `(base, ending)`."""
+    for ending in ("ed", "s", *_ENDINGS):
+        if not word.endswith(ending):
+            continue
+        base = word.removesuffix(ending)
+        yield base, ending
+        if ending == "s":
+            if base.endswith("ie"):
+                yield base[:-2] + "y", ending
+            if base.endswith("e"):
+                yield base[:-1], ending
+            continue
+        if ending in ("ed", "ing", "in'", "er", "est", "y", "ish"):
+            yield base + "e", ending
+            if base[-2:-1] == base[-1:]:
+                yield base[:-1], ending
+        if base.endswith("i"):
+            yield base[:-1] + "y", ending
+
+
+def _plural(base: Phones) -> Phones:
+    if base[-1] in _SIBILANTS:
+        return ("IH0", "Z")
+    return ("S",) if base[-1] in _VOICELESS else ("Z",)
+
+
+def _past(base: Phones) -> Phones:
+    if base[-1] in ("T", "D"):
+        return ("IH0", "D")
+    return ("T",) if base[-1] in _VOICELESS | _SIBILANTS - {"Z", "ZH", "JH"} else ("D",)
+
+
+def _compound(word: str) -> Phones | None:
+    """Two known words; the stress of the second becomes secondary."""
+    for cut in range(len(word) - _SHORTEST_PART, _SHORTEST_PART - 1, -1):
+        first, second = lookup(word[:cut]), lookup(word[cut:])
+        if first and second and any(map(is_vowel, first)):
+            return first + tuple(phone.replace("1", "2") for phone in second)
+    return None
