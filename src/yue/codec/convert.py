@@ -16,7 +16,7 @@ from torch import Tensor
 
 from yue.codec.layers import fold_weight_norm
 from yue.codec.vocos import Vocos, VocosConfig
-from yue.codec.xcodec import PUBLISHED, TRAINING_ONLY, XCodec, XCodecConfig, _spell_hubert
+from yue.codec.xcodec import PUBLISHED, TRAINING_ONLY, XCodec, XCodecConfig, spell_hubert
 from yue.errors import ModelError
 from yue.files import PathLike, write_json
 from yue.vocab import TRACKS
@@ -53,7 +53,7 @@ def codec_state(checkpoint: Any) -> dict[str, Tensor]:
     positional = {name: t for name, t in tensors.items() if POSITIONAL in name}
     rest = {name: t for name, t in tensors.items() if POSITIONAL not in name}
     try:
-        return {**fold_weight_norm(rest), **_spell_hubert(positional)}
+        return {**fold_weight_norm(rest), **spell_hubert(positional)}
     except KeyError as error:
         raise ModelError(f"the codec checkpoint lacks {error.args[0]}.") from error
 

@@ -177,7 +177,7 @@ class XCodec(nn.Module):
         tensors: dict[str, Tensor] = {}
         for file in weight_files(directory):
             tensors |= read_tensors(file, device=device, dtype=torch.float32, keep=keep)
-        fill(codec, _spell_hubert(tensors), str(directory), extra=TRAINING_ONLY)
+        fill(codec, spell_hubert(tensors), str(directory), extra=TRAINING_ONLY)
         return codec.eval()
 
     def save(self, directory: PathLike) -> Path:
@@ -198,7 +198,7 @@ def _hubert(config: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _spell_hubert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def spell_hubert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """HuBERT's positional convolution in the spelling of current torch, whatever the file's."""
     new = {
         "pos_conv_embed.conv.weight_g": "pos_conv_embed.conv.parametrizations.weight.original0",
