@@ -21,7 +21,7 @@ from yue.audio import Audio
 from yue.errors import FileError, OptionError
 from yue.evaluate.needs import need
 from yue.evaluate.pitch import STEP, to_grid, validate
-from yue.evaluate.spectrum import finite, frames_of
+from yue.evaluate.spectrum import BLOCK, finite, frames_of
 from yue.files import PathLike
 
 VERSION = 1
@@ -59,7 +59,8 @@ def track(audio: Audio) -> np.ndarray:
     if audio.seconds < LEAST or audio.peak < QUIET:
         return np.zeros(frames)
     samples = audio.mono().resample(RATE).samples[0]
-    found = to_grid(np.concatenate([_chunk(samples, at) for at in _starts(samples)]), HOP)
+    rough = np.concatenate([_chunk(samples, at) for at in _starts(samples)])
+    found = to_grid(refined(rough, samples), HOP)
     return np.pad(found, (0, max(0, frames - len(found))))[:frames]
 
 
@@ -104,7 +105,7 @@ def _chunk(samples: np.ndarray, at: int) -> np.ndarray:
     found = _detector().detect(samples[at - before : at + size + margin], RATE)
     hertz = np.where(found.confidence >= VOICED, found.pitch_hz, 0.0).astype(np.float64)
     first, frames = before // hop, -(-min(size, len(samples) - at) // hop)
-    return refined(hertz[first : first + frames], samples[at:])
+    return hertz[first : first + frames]
 
 
 def refined(hertz: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -131,13 +132,15 @@ def _autocorrelation(samples: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Of the frames of those numbers `(n,)`, each centred on its hop: `(n, FRAME // 2)`."""
     fft = need("scipy.fft")
     window = np.hanning(FRAME + 2)[1:-1].astype(np.float32)
-    cut = frames_of(samples, FRAME, round(HOP * RATE))[frames]
+    cut = frames_of(samples, FRAME, round(HOP * RATE))
 
     def correlated(blocks: np.ndarray) -> np.ndarray:
         power = np.abs(fft.rfft(blocks, 2 * FRAME, axis=-1)) ** 2
         return np.asarray(fft.irfft(power, axis=-1)[..., : FRAME // 2])
 
-    return correlated(cut * window) / correlated(window)
+    starts = range(0, max(1, len(frames)), BLOCK)
+    blocks = [correlated(cut[frames[at : at + BLOCK]] * window) for at in starts]
+    return np.concatenate(blocks) / correlated(window)
 
 
 @cache
