@@ -209,7 +209,7 @@ def test_missing_weights_are_an_error_not_random_numbers(clap: str, tmp_path: Pa
 
 
 def test_weights_that_are_not_here_are_named() -> None:
-    with pytest.raises(ModelError, match="laion/clap-htsat-fused could not be loaded.*local"):
+    with pytest.raises(ModelError, match=r"laion/clap-htsat-fused could not be loaded.*local"):
         Clap.load()
     with pytest.raises(ModelError, match="nobody/nothing could not be loaded"):
         embed.local_folder("nobody/nothing", ["*.pth"])

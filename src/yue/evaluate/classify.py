@@ -1,4 +1,4 @@
-"""What is heard in a song, as class probabilities, and `kl_ast`: how two sets of songs differ in it.
+"""What is heard in a song, as class probabilities, and `kl_ast`: how two sets differ in it.
 
 The classifier is an Audio Spectrogram Transformer of transformers (Gong et al., 2021) with AudioSet
 classes; 16 kHz mono in, windows over the *whole* song, `(windows, C)` probabilities out (softmax).

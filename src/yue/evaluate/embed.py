@@ -181,7 +181,7 @@ def local_folder(source: str, patterns: Sequence[str]) -> Path:
 
 
 def read_weights(file: Path) -> Any:
-    """What a weights file holds: tensors, or for a `.pth`, `.pt`, `.bin` the checkpoint around them.
+    """What a weights file holds: tensors, or of a `.pth`, `.pt`, `.bin` the checkpoint with them.
 
     Pickles are read by torch's restricted reader. Raises `ModelError`.
     """
