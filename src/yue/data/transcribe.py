@@ -1,0 +1,82 @@
+"""What is sung, where nobody wrote it down: words with times from a transformers model.
+
+In go vocals `(n,)`; out come words with seconds. A CTC model is read letter by letter (`align.py`),
+a Whisper-like one in its own way of long audio, phrase by phrase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from yue.data.align import CTC
+from yue.data.given import Timed
+from yue.errors import ModelError
+from yue.files import read_json
+
+VERSION = 1
+
+
+class Transcriber(Protocol):
+    """Sound to words."""
+
+    rate: int
+
+    def transcribe(self, wave: np.ndarray) -> list[Timed]:
+        """What a wave (n,) at `rate` says: words or phrases with their seconds."""
+
+
+def load(directory: Path, device: str = "cpu") -> Transcriber:
+    """A CTC or a Whisper-like model from a directory in transformers' layout.
+
+    Raises `ModelError` if it is neither.
+    """
+    config = read_json(directory / "config.json") if (directory / "config.json").is_file() else {}
+    architecture = "".join(config.get("architectures") or ())
+    if "CTC" in architecture:
+        return CTC.load(directory, device)
+    return Phrases.load(directory, device)
+
+
+@dataclass(frozen=True, eq=False)
+class Phrases:
+    """A model that writes text with time marks, such as Whisper."""
+
+    pipeline: Any
+    rate: int
+
+    @classmethod
+    def load(cls, directory: Path, device: str = "cpu") -> Phrases:
+        """From a directory in transformers' layout."""
+        import transformers
+
+        try:
+            made = transformers.pipeline(
+                "automatic-speech-recognition", model=str(directory), device=device,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+            raise ModelError(
+                f"{directory} is no model that transcribes ({reason}). Give a Whisper or a CTC "
+                "model, as a hub id or a local directory with safetensors."
+            ) from error
+        return cls(made, int(made.feature_extractor.sampling_rate))
+
+    def transcribe(self, wave: np.ndarray) -> list[Timed]:
+        """Phrases with their seconds."""
+        said = self.pipeline(
+            {"raw": wave.astype(np.float32), "sampling_rate": self.rate}, return_timestamps=True
+        )
+        length = len(wave) / self.rate
+        found = []
+        for chunk in said["chunks"]:
+            start, end = chunk["timestamp"]
+            start = min(start or 0.0, length)
+            end = length if end is None else min(max(start, end), length)
+            if text := chunk["text"].strip():
+                found.append(Timed(text, start, end))
+        return found
