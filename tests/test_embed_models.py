@@ -268,6 +268,7 @@ def tiny_aesthetics() -> tuple[dict[str, Any], aesthetics.AestheticsModel]:
         "precision": "bf16", "target_transform": SCALES, "sample_rate": 16_000,
         "wavlm": {**SIZES, **CONVOLUTIONS, **aesthetics.WAVLM},
     }
+    torch.manual_seed(5)
     model = bold(aesthetics.AestheticsModel(aesthetics.AestheticsConfig.from_dict(config)), 5)
     for i, weights in enumerate(model.layer_weights.values()):
         torch.nn.init.normal_(weights, std=1.0, generator=torch.Generator().manual_seed(i))
