@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from yue.phonemes.lexicon import lookup
 from yue.phonemes.symbols import is_vowel
 
 Phones = tuple[str, ...]
+Lookup = Callable[[str], Phones | None]
 
 _STRETCHED = {"soo": "so", "noo": "no", "goo": "go"}
 """Where the doubled spelling is listed too, but is not what is meant."""
@@ -32,12 +32,10 @@ _ENDINGS = {
 _SHORTEST_BASE, _SHORTEST_PART = 3, 3
 
 
-def derived(word: str) -> Phones | None:
-    """The phones of an unknown word whose parts are known, or nothing."""
-    return (
-        _unquoted(word) or _stretched(word) or _with_clitic(word) or _with_ending(word)
-        or _compound(word)
-    )
+def derived(word: str, lookup: Lookup) -> Phones | None:
+    """The phones of an unknown word whose parts `lookup` knows, or nothing."""
+    ways = (_unquoted, _stretched, _with_clitic, _with_ending, _compound)
+    return next(filter(None, (way(word, lookup) for way in ways)), None)
 
 
 def shortened(word: str) -> str:
@@ -45,7 +43,7 @@ def shortened(word: str) -> str:
     return re.sub(r"(.)\1{2,}", r"\1", word)
 
 
-def _unquoted(word: str) -> Phones | None:
+def _unquoted(word: str, lookup: Lookup) -> Phones | None:
     """`'hello'` and `lovin'`; a leading apostrophe that belongs to the word stays."""
     forms = (word.rstrip("'"), word.lstrip("'"), word.strip("'"), "'" + word.strip("'"))
     if word.endswith("in'"):
@@ -55,7 +53,7 @@ def _unquoted(word: str) -> Phones | None:
     return next(filter(None, map(lookup, forms)), None) if "'" in word else None
 
 
-def _stretched(word: str) -> Phones | None:
+def _stretched(word: str, lookup: Lookup) -> Phones | None:
     """The first known word among those with each run of letters cut to two or one."""
     if not re.search(r"(.)\1", word):
         return None
@@ -73,20 +71,20 @@ def _stretched(word: str) -> Phones | None:
     return None
 
 
-def _with_clitic(word: str) -> Phones | None:
+def _with_clitic(word: str, lookup: Lookup) -> Phones | None:
     for clitic, phones in _CLITICS.items():
-        if word.endswith(clitic) and (base := _known(word.removesuffix(clitic))):
+        if word.endswith(clitic) and (base := _known(word.removesuffix(clitic), lookup)):
             return base + phones
-    if word.endswith(("'s", "s'")) and (base := _known(word[:-2])):
+    if word.endswith(("'s", "s'")) and (base := _known(word[:-2], lookup)):
         return base + _plural(base)
     return None
 
 
-def _known(word: str) -> Phones | None:
-    return lookup(word) or (_with_clitic(word) if "'" in word else None)
+def _known(word: str, lookup: Lookup) -> Phones | None:
+    return lookup(word) or (_with_clitic(word, lookup) if "'" in word else None)
 
 
-def _with_ending(word: str) -> Phones | None:
+def _with_ending(word: str, lookup: Lookup) -> Phones | None:
     """A known word and an ending, with the usual changes of spelling between them."""
     for base, phones in _cuts(word):
         if len(base) >= _SHORTEST_BASE and (found := lookup(base)):
@@ -129,7 +127,7 @@ def _past(base: Phones) -> Phones:
     return ("T",) if base[-1] in _VOICELESS | _SIBILANTS - {"Z", "ZH", "JH"} else ("D",)
 
 
-def _compound(word: str) -> Phones | None:
+def _compound(word: str, lookup: Lookup) -> Phones | None:
     """Two known words; the stress of the second becomes secondary."""
     for cut in range(len(word) - _SHORTEST_PART, _SHORTEST_PART - 1, -1):
         first, second = lookup(word[:cut]), lookup(word[cut:])

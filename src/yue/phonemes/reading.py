@@ -12,14 +12,15 @@ Latin: see `scripts`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from yue.phonemes.lexicon import known, lookup
-from yue.phonemes.morphology import derived, shortened
+from yue.phonemes.lexicon import Lexicon
+from yue.phonemes.morphology import Phones, derived, shortened
 from yue.phonemes.numerals import NUMBER, cardinal, read_number
 from yue.phonemes.scripts import romanized, simplified
-from yue.phonemes.spelling import spell
+from yue.phonemes.spelling import Speller
 from yue.phonemes.symbols import is_vowel
 
 _LETTER = r"[^\W\d_]"
@@ -37,9 +38,11 @@ _DOTTED = {
     "st": "saint", "ft": "featuring", "feat": "featuring", "mt": "mount", "prof": "professor",
     "sgt": "sergeant", "capt": "captain", "lt": "lieutenant",
 }
-_LONGEST_CAPITALS = 5
+_CAPITALS = re.compile("[A-Z]{2,5}s?")
 _LETTER_NAMES = {"a": ("EY1",)}
 """Where the lexicon's entry for a letter is another word."""
+_REMEMBERED = 1 << 16
+"""Words whose phones are kept."""
 
 
 @dataclass(frozen=True)
@@ -47,34 +50,92 @@ class Word:
     """A spoken word: its text as it stands in the line (a number: in words), and its phones."""
 
     text: str
-    phones: tuple[str, ...]
+    phones: Phones
+
+
+class Reader:
+    """Reads lines with a lexicon, and a learned model for what the lexicon does not list.
+
+    The model is asked for only when it is needed: most lyrics do without.
+    """
+
+    def __init__(self, lexicon: Lexicon, speller: Callable[[], Speller]) -> None:
+        self._lexicon, self._speller = lexicon, speller
+        self._phones = lru_cache(maxsize=_REMEMBERED)(self._unremembered)
+
+    def words(self, line: str) -> list[Word]:
+        """The spoken words of a line, in order; marks without a sound are left out."""
+        line = simplified(line)
+        shouted = line.isupper() and any(map(str.isspace, line.strip()))
+        found: list[Word] = []
+        for match in _TOKEN.finditer(line):
+            found += self._read(match, shouted)
+        return found
+
+    def _read(self, match: re.Match[str], shouted: bool) -> list[Word]:
+        if match["dotted"]:
+            return [Word(match["dotted"], self._letters(romanized(match["dotted"])))]
+        if match["word"]:
+            return self._hyphenated(match["word"], bool(match["dot"]), shouted)
+        spoken = [_SIGNS[match["sign"]]] if match["sign"] else _number(match)
+        return [Word(word, self._phones(word)) for word in spoken]
+
+    def _hyphenated(self, word: str, dot: bool, shouted: bool) -> list[Word]:
+        if "-" not in word or romanized(word) in self._lexicon:
+            return [self._word(word, dot, shouted)]
+        parts = [part for part in word.split("-") if part.strip("'")]
+        return [self._word(part, dot and part is parts[-1], shouted) for part in parts]
+
+    def _word(self, text: str, dot: bool, shouted: bool) -> Word:
+        plain = romanized(text)
+        if dot and plain in _DOTTED:
+            return Word(text + ".", self._phones(_DOTTED[plain]))
+        if plain in _ABBREVIATIONS:
+            return Word(text, self._phones(_ABBREVIATIONS[plain]))
+        if _CAPITALS.fullmatch(text) and not shouted and plain not in self._lexicon:
+            many = ("Z",) if text.endswith("s") else ()
+            return Word(text, self._letters(romanized(text.removesuffix("s"))) + many)
+        return Word(text, self._phones(plain))
+
+    def _unremembered(self, word: str) -> Phones:
+        """The phones of one word in a-z, apostrophes and hyphens."""
+        found = self._lexicon.lookup(word) or derived(word, self._lexicon.lookup)
+        if found:
+            return found
+        letters = re.sub("[^a-z]", "", shortened(word))
+        if not re.search("[aeiouy]", letters) and "rr" not in word:
+            return self._letters(letters)
+        phones = self._speller().spell(letters)
+        if "rr" in word and not any(map(is_vowel, phones)):  # skrrt, grrr
+            phones = tuple("ER1" if phone == "R" else phone for phone in phones)
+        return phones if any(map(is_vowel, phones)) else self._letters(letters)
+
+    def _letters(self, word: str) -> Phones:
+        """Read letter by letter, each with its own stress, as in `U S A`."""
+        names = [
+            _LETTER_NAMES.get(letter) or self._lexicon.lookup(letter) or ()
+            for letter in word if letter.isalpha()
+        ]
+        return tuple(phone for name in names for phone in name)
+
+
+@cache
+def english() -> Reader:
+    """The reader with the shipped data, read when first asked."""
+    return Reader(Lexicon.shipped(), cache(Speller.shipped))
 
 
 def words(line: str) -> list[Word]:
     """The spoken words of a line, in order; marks without a sound are left out."""
-    line = simplified(line)
-    shouted = line.isupper() and any(map(str.isspace, line.strip()))
-    found: list[Word] = []
-    for match in _TOKEN.finditer(line):
-        found += _read(match, shouted)
-    return found
+    return english().words(line)
 
 
-def pronounce(word: str) -> tuple[str, ...]:
+def pronounce(word: str) -> Phones:
     """The phones of a word; of several, if its spelling holds several.
 
-    Never empty for a word that has a letter or a digit. Some have no vowel (`pst`, `'d`).
+    Never empty for a word that has a letter or a digit. Some have no vowel (`'d`).
     """
     return tuple(phone for part in words(word) for phone in part.phones)
-
-
-def _read(match: re.Match[str], shouted: bool) -> list[Word]:
-    if match["dotted"]:
-        return [Word(match["dotted"], _letters(romanized(match["dotted"])))]
-    if match["word"]:
-        return _hyphenated(match["word"], bool(match["dot"]), shouted)
-    spoken = [_SIGNS[match["sign"]]] if match["sign"] else _number(match)
-    return [Word(word, _phones(word)) for word in spoken]
 
 
 def _number(match: re.Match[str]) -> list[str]:
@@ -86,47 +147,3 @@ def _number(match: re.Match[str]) -> list[str]:
         cents = (match["decimals"] or "").strip("0") and cardinal(match["decimals"].lstrip("0"))
         spoken = [*spoken[:point], unit, *cents]
     return [*spoken, *(["percent"] if match["percent"] else [])]
-
-
-def _hyphenated(word: str, dot: bool, shouted: bool) -> list[Word]:
-    whole = romanized(word)
-    if "-" not in word or known(whole):
-        return [_word(word, dot, shouted)]
-    parts = [part for part in word.split("-") if part.strip("'")]
-    return [_word(part, dot and part is parts[-1], shouted) for part in parts]
-
-
-def _word(text: str, dot: bool, shouted: bool) -> Word:
-    plain = romanized(text)
-    if dot and plain in _DOTTED:
-        return Word(text + ".", _phones(_DOTTED[plain]))
-    if plain in _ABBREVIATIONS:
-        return Word(text, _phones(_ABBREVIATIONS[plain]))
-    capitals = plain.isalpha() and text.isupper() and 1 < len(text) <= _LONGEST_CAPITALS
-    if capitals and not shouted and not known(plain):
-        return Word(text, _letters(plain))
-    if re.fullmatch("[A-Z]{2,5}s", text) and not known(plain):
-        return Word(text, (*_letters(plain[:-1]), "Z"))
-    return Word(text, _phones(plain))
-
-
-@lru_cache(maxsize=1 << 16)
-def _phones(word: str) -> tuple[str, ...]:
-    """The phones of one word in a-z, apostrophes and hyphens."""
-    found = lookup(word) or derived(word)
-    if found:
-        return found
-    letters = re.sub("[^a-z]", "", shortened(word))
-    if not re.search("[aeiouy]", letters):
-        return _letters(letters)
-    phones = spell(letters)
-    return phones if any(map(is_vowel, phones)) else _letters(letters)
-
-
-def _letters(word: str) -> tuple[str, ...]:
-    """Read letter by letter; the last keeps its stress, as in `U S A`."""
-    names = [
-        _LETTER_NAMES.get(letter) or lookup(letter) or ()
-        for letter in word if letter.isalpha()
-    ]
-    return tuple(phone for name in names for phone in name)
