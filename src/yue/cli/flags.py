@@ -25,7 +25,7 @@ STDIN = "<stdin>"
 T = TypeVar("T", bound=Options)
 
 
-def _flags(group: type[Options]) -> Any:
+def flags_of(group: type[Options]) -> Any:
     """A dataclass of command-line flags from an option group: the same names, help and defaults."""
     hints = get_type_hints(group)
     fields: list[tuple[str, Any, Any]] = []
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     LoadFlags: TypeAlias = Any
 else:
     _FLAT = Parameter(name="*")
-    ComposeFlags = Annotated[_flags(ComposeOptions), _FLAT]
-    RefineFlags = Annotated[_flags(RefineOptions), _FLAT]
-    RenderFlags = Annotated[_flags(RenderOptions), _FLAT]
-    LoadFlags = Annotated[_flags(LoadOptions), _FLAT]
+    ComposeFlags = Annotated[flags_of(ComposeOptions), _FLAT]
+    RefineFlags = Annotated[flags_of(RefineOptions), _FLAT]
+    RenderFlags = Annotated[flags_of(RenderOptions), _FLAT]
+    LoadFlags = Annotated[flags_of(LoadOptions), _FLAT]
 
 Model = Annotated[str | None, Parameter(
     name=["--model", "-m"], help="Preset (see `yue models`), directory, or hub id."

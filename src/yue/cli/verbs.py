@@ -10,6 +10,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
+from yue.cli import listen
+from yue.cli import train as training
 from yue.cli.batch import read_batch, sing_batch
 from yue.cli.console import bars, print_json, say
 from yue.cli.flags import (
@@ -28,6 +30,7 @@ from yue.cli.flags import (
     group,
     load_model,
 )
+from yue.cli.songbook import app as songbook
 from yue.cli.work import (
     DRAFT_SUFFIX,
     compose_drafts,
@@ -53,6 +56,10 @@ app = App(
 models = App(name="models", help="List, fetch and measure models.", help_format="plaintext")
 
 app.command(models)
+app.command(songbook)
+app.command(training.train)
+app.command(training.export)
+app.command(listen.app)
 
 
 @app.command

@@ -1,0 +1,138 @@
+"""Who hears what: balanced incomplete blocks of system pairs and prompts. Knows no files.
+
+A block is one rater's session: `size` comparisons, each a pair of systems on a prompt. Pairs and
+prompts run round side by side, one step each; where their numbers share a factor, the prompts skip
+one at the end of a common round, so that every combination comes up. This is exact, for every
+number of systems, prompts and raters:
+
+- over the whole test, each pair of systems comes up equally often (or once more), so does each
+  combination of pair and prompt, and each order of the two within both;
+- in each block, each pair comes up equally often (or once more), and no prompt twice while there
+  are enough prompts.
+
+Within that, the sides are dealt so that a rater hears each system on the left about as often as on
+the right: one who always votes left then favours none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from yue.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on one prompt, by their indices, in the order in which they are shown."""
+
+    left: int
+    right: int
+    prompt: int
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """The systems without their order."""
+        return min(self.left, self.right), max(self.left, self.right)
+
+
+def blocks(
+    systems: int, prompts: int, raters: int, size: int, *, seed: int = 0
+) -> list[list[Comparison]]:
+    """`raters` blocks of `size` comparisons, by the same numbers always the same.
+
+    Raises `OptionError` unless there are two systems, a prompt, a rater, and as many different
+    comparisons as a block asks for.
+    """
+    _check(systems, prompts, raters, size)
+    generator = random.Random(seed)
+    pairs = list(itertools.combinations(range(systems), 2))
+    songs = list(range(prompts))
+    generator.shuffle(pairs)
+    generator.shuffle(songs)
+    walk = _walk(len(pairs), prompts, raters * size, spread=size <= prompts)
+    cells = [(pairs[pair], songs[prompt]) for pair, prompt in walk]
+    dealt = _deal_sides(cells, size, generator)
+    made = [dealt[first : first + size] for first in range(0, len(dealt), size)]
+    for block in made:
+        generator.shuffle(block)
+    return made
+
+
+def _check(systems: int, prompts: int, raters: int, size: int) -> None:
+    """Refuse numbers that no design has."""
+    if systems < 2:
+        raise OptionError(f"{systems} systems: a comparison needs at least 2.")
+    if prompts < 1 or raters < 1:
+        raise OptionError(f"{prompts} prompts, {raters} raters: at least 1 of each is needed.")
+    most = math.comb(systems, 2) * prompts
+    if not 1 <= size <= most:
+        raise OptionError(
+            f"{size} comparisons per rater: allowed are 1 to {most} ({systems} systems and "
+            f"{prompts} prompts have no more)."
+        )
+
+
+def _walk(pairs: int, prompts: int, total: int, *, spread: bool) -> list[tuple[int, int]]:
+    """`total` cells (pair, prompt): every run of pairs * prompts that starts at one holds all.
+
+    With `spread`, no prompt repeats in a run of `prompts` cells that starts at a multiple of its
+    length or is shorter; without, runs up to the number of all cells hold none of them twice.
+    """
+    common, whole = math.lcm(pairs, prompts), pairs * prompts
+    steps = (step if spread else step % whole for step in range(total))
+    return [(step % pairs, (step + step // common) % prompts) for step in steps]
+
+
+def _deal_sides(
+    cells: list[tuple[tuple[int, int], int]], size: int, generator: random.Random
+) -> list[Comparison]:
+    """Left and right for each cell: turn about in each cell, and as often in each pair.
+
+    A cell that comes up an odd number of times leaves one over: those of a pair are dealt half and
+    half. What is free then goes where the block's systems are the most lopsided.
+    """
+    times = Counter(cells)
+    quota = _quotas(times, generator)
+    first: dict[tuple[tuple[int, int], int], bool] = {}
+    seen: Counter[tuple[tuple[int, int], int]] = Counter()
+    lean: Counter[int] = Counter()
+    dealt = []
+    for place, cell in enumerate(cells):
+        if place % size == 0:
+            lean.clear()
+        (low, high), prompt = cell
+        if cell not in first:
+            wanted = lean[low] + generator.random() < lean[high] + 0.5
+            first[cell] = _take(quota[low, high], wanted) if times[cell] % 2 else wanted
+        straight = first[cell] == (seen[cell] % 2 == 0)
+        seen[cell] += 1
+        left, right = (low, high) if straight else (high, low)
+        lean[left] += 1
+        lean[right] -= 1
+        dealt.append(Comparison(left, right, prompt))
+    return dealt
+
+
+def _quotas(
+    times: Counter[tuple[tuple[int, int], int]], generator: random.Random
+) -> dict[tuple[int, int], dict[bool, int]]:
+    """Per pair, how many of its odd cells begin with the lower system on the left, and how not."""
+    odd: defaultdict[tuple[int, int], int] = defaultdict(int)
+    for (pair, _), count in times.items():
+        odd[pair] += count % 2
+    quotas = {}
+    for pair, count in odd.items():
+        straight = (count + generator.randrange(2)) // 2
+        quotas[pair] = {True: straight, False: count - straight}
+    return quotas
+
+
+def _take(quota: dict[bool, int], wanted: bool) -> bool:
+    """The side wanted if any is left of it, else the other."""
+    side = wanted if quota[wanted] else not wanted
+    quota[side] -= 1
+    return side
