@@ -66,7 +66,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+            if "choices" in field.metadata:  # a knob; groups of options have checked themselves
+                object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -1,26 +1,31 @@
 """One song -> training sequences: each task a pure function of a record and a random generator.
 
 A `Sequence` is token ids with a role per token, so that a loss mask is a matter of choice and never
-found again by searching for ids. The token formats come from `yue.prompt`, the same that sing.
+found again by searching for ids; with the track of each code, so that losses can be told apart; and
+with the way back to the phone that is sung, where that is known. The token formats come from `yue.prompt`, the same that sing.
 Formats section 12; the last five tasks are this project's own, spelled with plain-text delimiters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
+from yue.data.pointers import phone_positions
 from yue.data.records import MIX, Part, Record, RecordError
 from yue.lyrics import clean
 from yue.prompt import INSTRUCTION, Prompt, build_prompt, clean_genres, delimited
 from yue.tokenizer import Tokenizer
-from yue.vocab import YUE_V1, Vocabulary
+from yue.vocab import TRACKS, YUE_V1, Vocabulary
 
 TEXT, AUDIO, TARGET = 0, 1, 2
 """Roles: text and marks; codes and EOA of references and sources; codes and EOA to be produced."""
+
+KINDS = ("text", *TRACKS, MIX, "residual")
+"""What a token is, by the numbers in `Sequence.kinds`: no code, or a code of which track."""
 
 Mask = Literal["all", "audio", "target"]
 Mode = Literal["dual", "vocals", "accompaniment", "mix"]
@@ -44,21 +49,37 @@ MIN_WINDOW_VARIETY = 25
 """A Stage-2 window with fewer distinct first codes than this is left out."""
 
 
+def _zeros(dtype: type) -> np.ndarray:
+    return np.zeros(0, dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """Token ids (n,) int32 and a role per token (n,) int8."""
+    """Token ids (n,) int32, and per token its role, its kind, and the way back to its phone."""
 
     ids: np.ndarray
     roles: np.ndarray
+    kinds: np.ndarray = field(default_factory=lambda: _zeros(np.int8))
+    """Numbers (n,) int8 into `KINDS`; by default no codes at all."""
+    back: np.ndarray = field(default_factory=lambda: _zeros(np.int32))
+    """(n,) int32: how far before a vocal code its phone stands in the text; 0: not known."""
+
+    def __post_init__(self) -> None:
+        for name in ("kinds", "back"):
+            array = getattr(self, name)
+            if not len(array):
+                object.__setattr__(self, name, np.zeros(len(self.ids), array.dtype))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __add__(self, other: Sequence) -> Sequence:
         """One after the other."""
-        return Sequence(
-            np.concatenate([self.ids, other.ids]), np.concatenate([self.roles, other.roles])
-        )
+        return join([self, other])
+
+    def __getitem__(self, cut: slice) -> Sequence:
+        """A stretch of it. The ways back are kept: they must not lead out of it."""
+        return Sequence(self.ids[cut], self.roles[cut], self.kinds[cut], self.back[cut])
 
     def mask(self, mode: Mask) -> np.ndarray:
         """Which tokens count in the loss (n,) bool: all of them, all audio, or what is produced.
@@ -80,10 +101,12 @@ class Forms:
         """One call of the tokenizer."""
         return _plain(self.tokenizer.encode(text))
 
-    def audio(self, ids: np.ndarray) -> Sequence:
-        """`SOA <xcodec> ids EOA`, to be produced."""
+    def audio(self, ids: np.ndarray, *tracks: str) -> Sequence:
+        """`SOA <xcodec> ids EOA`, to be produced; `tracks` take turns in the ids."""
         v = self.vocabulary
-        return _plain([v.soa, v.xcodec]) + _codes([*ids.tolist(), v.eoa], TARGET)
+        kinds = np.resize([KINDS.index(track) for track in tracks], len(ids))
+        codes = _codes(ids, TARGET, kinds)
+        return join([_plain([v.soa, v.xcodec]), codes, _codes([v.eoa], TARGET)])
 
     def given(self, what: str, ids: np.ndarray) -> Sequence:
         """A delimited block that is given: `reference` or `source`."""
@@ -104,17 +127,19 @@ def _plain(ids: Iterable[int]) -> Sequence:
     return Sequence(array, np.zeros(len(array), np.int8))
 
 
-def _codes(ids: Iterable[int], role: int) -> Sequence:
-    array = np.array(list(ids), np.int32)
-    return Sequence(array, np.full(len(array), role, np.int8))
+def _codes(ids: Iterable[int], role: int, kinds: np.ndarray | int = 0) -> Sequence:
+    array = np.array(ids if isinstance(ids, np.ndarray) else list(ids), np.int32)
+    n = len(array)
+    return Sequence(array, np.full(n, role, np.int8), np.full(n, kinds, np.int8))
 
 
 def join(parts: Iterable[Sequence]) -> Sequence:
     """All parts in a row."""
     kept = list(parts) or [_plain([])]
-    return Sequence(
-        np.concatenate([part.ids for part in kept]), np.concatenate([part.roles for part in kept])
-    )
+    return Sequence(*(
+        np.concatenate([getattr(part, name) for part in kept])
+        for name in ("ids", "roles", "kinds", "back")
+    ))
 
 
 # What a section produces ---------------------------------------------------------------------
@@ -125,14 +150,15 @@ Producer = Callable[[Record, Part, Forms], Sequence]
 
 def both_tracks(record: Record, part: Part, forms: Forms) -> Sequence:
     """Vocals and accompaniment interleaved."""
-    return forms.audio(forms.vocabulary.interleave(record.dual[:, part.start : part.end]))
+    ids = forms.vocabulary.interleave(record.dual[:, part.start : part.end])
+    return forms.audio(ids, *TRACKS)
 
 
 def one_track(track: str, given: str | None = None) -> Producer:
     """A single track; with `given`, behind that other track as a reference."""
     def produce(record: Record, part: Part, forms: Forms) -> Sequence:
         cut = slice(part.start, part.end)
-        target = forms.audio(forms.vocabulary.ids(record.first(track)[cut]))
+        target = forms.audio(forms.vocabulary.ids(record.first(track)[cut]), track)
         if given is None:
             return target
         block = forms.given("reference", forms.vocabulary.ids(record.first(given)[cut]))
@@ -150,38 +176,101 @@ def sections(
         # The opening ends in SOA <xcodec>; what is produced brings its own.
         opening = _plain(prompt.openings[index][:-2])
         audio = produce(record, record.parts[index], forms)
-        blocks.append(opening + audio + _plain(prompt.closing))
+        block = join([opening, audio, _plain(prompt.closing)])
+        blocks.append(_pointed(block, opening, record, index, forms))
     return blocks
+
+
+def _pointed(
+    block: Sequence, opening: Sequence, record: Record, index: int, forms: Forms
+) -> Sequence:
+    """The block with the way from each vocal code back to the phone that is sung, if known."""
+    phones = phone_positions(record, index, opening.ids, forms.tokenizer)
+    if phones is None:
+        return block
+    vocal = (block.kinds == KINDS.index(TRACKS[0])) & (block.roles == TARGET)
+    at = np.flatnonzero(vocal)[: len(phones)]
+    back = np.zeros(len(block), np.int32)
+    back[at] = at - phones[: len(at)]
+    return replace(block, back=back)
 
 
 # Tasks of the paper -------------------------------------------------------------------------------
 
 def lyrics_to_song(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
     """Structural progressive conditioning: head, then per section its words and both tracks."""
-    return _song(record, forms, rng, both_tracks)
+    return song(record, forms, rng).whole
 
 
 def in_context(mode: Mode) -> Callable[[Record, Forms, np.random.Generator], Sequence]:
     """The same with a reference behind the head: dual, vocals, accompaniment, or mix."""
     def build(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
-        block = forms.given("reference", draw_reference(record, mode, forms.vocabulary, rng))
-        return _song(record, forms, rng, both_tracks, between=block)
+        return song_in_context(mode)(record, forms, rng).whole
 
     return build
 
 
-def _song(
+@dataclass(frozen=True, eq=False)
+class SungSong:
+    """What all song tasks have in common: a head, then blocks that begin and end on their own."""
+
+    id: str
+    head: Sequence
+    blocks: tuple[Sequence, ...]
+    """`S_i E`; the last with the end of the document."""
+
+    @property
+    def whole(self) -> Sequence:
+        """The song as one sequence."""
+        return join([self.head, *self.blocks])
+
+    def pieces(self, limit: int) -> list[Sequence]:
+        """Cut at section borders so that none exceeds `limit` ids, the head repeated in each.
+
+        Only the last ends with EOD. Raises `TooLong` if one section with its head does not fit.
+        """
+        pieces: list[list[Sequence]] = [[]]
+        for index, block in enumerate(self.blocks):
+            least = len(self.head) + len(block)
+            if least > limit:
+                raise TooLong(
+                    f"record {self.id}: parts[{index}] takes {least} ids with its head; the "
+                    f"context is {limit}."
+                )
+            if least + sum(map(len, pieces[-1])) > limit:
+                pieces.append([])
+            pieces[-1].append(block)
+        return [join([self.head, *piece]) for piece in pieces]
+
+
+class TooLong(RecordError):
+    """A section with its head that exceeds the context: it can only be left out."""
+
+
+def song(
     record: Record,
     forms: Forms,
     rng: np.random.Generator,
-    produce: Producer,
+    produce: Producer = both_tracks,
     *,
     instruction: str = INSTRUCTION,
     between: Sequence | None = None,
-) -> Sequence:
+) -> SungSong:
+    """A song of sections; `between` stands behind the head."""
     prompt = _prompt(record, forms, rng, instruction)
     blocks = sections(record, forms, produce, prompt, range(len(record.parts)))
-    return join([_plain(prompt.head), *([between] if between else []), *blocks, forms.end])
+    blocks[-1] = blocks[-1] + forms.end
+    head = join([_plain(prompt.head), *([between] if between else [])])
+    return SungSong(record.id, head, tuple(blocks))
+
+
+def song_in_context(mode: Mode) -> Callable[[Record, Forms, np.random.Generator], SungSong]:
+    """`song` with a reference of this kind behind the head."""
+    def build(record: Record, forms: Forms, rng: np.random.Generator) -> SungSong:
+        block = forms.given("reference", draw_reference(record, mode, forms.vocabulary, rng))
+        return song(record, forms, rng, between=block)
+
+    return build
 
 
 def _prompt(
@@ -208,7 +297,9 @@ def text_to_speech(record: Record, forms: Forms, rng: np.random.Generator) -> Se
     if not transcript:
         raise RecordError(f"record {record.id}: transcript is empty.")
     speech = forms.vocabulary.ids(record.first(MIX))
-    return join([forms.text(f"{instruction}{transcript}\n"), forms.audio(speech), forms.end])
+    return join([
+        forms.text(f"{instruction}{transcript}\n"), forms.audio(speech, MIX), forms.end
+    ])
 
 
 def music_from_tags(dual: bool) -> Callable[[Record, Forms, np.random.Generator], Sequence]:
@@ -219,7 +310,8 @@ def music_from_tags(dual: bool) -> Callable[[Record, Forms, np.random.Generator]
         ids = v.interleave(record.dual) if dual else v.ids(record.first(MIX))
         tags = clean_genres(shuffled_tags(record, rng))
         text = forms.text(f"{instruction}\n[Genre] {tags}\n")
-        return join([text, forms.audio(ids), forms.end])
+        tracks = TRACKS if dual else (MIX,)
+        return join([text, forms.audio(ids, *tracks), forms.end])
 
     return build
 
@@ -263,15 +355,18 @@ def _reference_cut(
 
 def instrumental(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
     """Sections without words, and their accompaniment alone."""
+    return song(without_words(record), forms, rng, one_track("accompaniment")).whole
+
+
+def without_words(record: Record) -> Record:
+    """The same song with nothing to sing."""
     silent = tuple(replace(part, text="") for part in record.parts)
-    return _song(
-        Record(**{**vars(record), "parts": silent}), forms, rng, one_track("accompaniment")
-    )
+    return replace(record, parts=silent, phones=())
 
 
 def vocals_only(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
     """Lyrics to the vocal track alone."""
-    return _song(record, forms, rng, one_track("vocals"), instruction=VOCALS_ONLY)
+    return song(record, forms, rng, one_track("vocals"), instruction=VOCALS_ONLY).whole
 
 
 def accompaniment_from_vocals(
@@ -279,7 +374,7 @@ def accompaniment_from_vocals(
 ) -> Sequence:
     """Per section the vocals as a reference, then the accompaniment."""
     produce = one_track("accompaniment", given="vocals")
-    return _song(record, forms, rng, produce, instruction=ACCOMPANY)
+    return song(record, forms, rng, produce, instruction=ACCOMPANY).whole
 
 
 def vocals_from_accompaniment(
@@ -287,13 +382,13 @@ def vocals_from_accompaniment(
 ) -> Sequence:
     """Per section the accompaniment as a reference, then the vocals."""
     produce = one_track("vocals", given="accompaniment")
-    return _song(record, forms, rng, produce, instruction=ADD_VOCALS)
+    return song(record, forms, rng, produce, instruction=ADD_VOCALS).whole
 
 
 def separation(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
     """The mix as a reference, then both tracks: 150 ids per second."""
     mix = forms.given("reference", forms.vocabulary.ids(record.first(MIX)))
-    both = forms.audio(forms.vocabulary.interleave(record.dual))
+    both = forms.audio(forms.vocabulary.interleave(record.dual), *TRACKS)
     return join([forms.text(SEPARATE), mix, both, forms.end])
 
 
@@ -316,7 +411,7 @@ def voice_change(
         forms.text(CONVERT),
         forms.given("reference", v.ids(vocals[other.start : other.end])),
         forms.given("source", v.ids(perturbed[sung.start : sung.end])),
-        forms.audio(v.ids(vocals[sung.start : sung.end])),
+        forms.audio(v.ids(vocals[sung.start : sung.end]), TRACKS[0]),
         forms.end,
     ])
 
@@ -333,31 +428,28 @@ def continuation(record: Record, forms: Forms, rng: np.random.Generator) -> Sequ
     return join([_plain(prompt.head), block, *blocks, forms.end])
 
 
-# Songs longer than the context ----------------------------------------------------------------
+# Songs longer than the context, and songs without a prompt ------------------------------------
 
 def cut_song(
     record: Record, forms: Forms, rng: np.random.Generator, limit: int
 ) -> list[Sequence]:
     """`lyrics_to_song`, cut at section borders so that no sequence exceeds `limit` ids.
 
-    The head is repeated in each; only the last ends with EOD. Raises `RecordError` if one section
+    The head is repeated in each; only the last ends with EOD. Raises `TooLong` if one section
     with its head does not fit.
     """
-    prompt = _prompt(record, forms, rng)
-    head = _plain(prompt.head)
-    blocks = sections(record, forms, both_tracks, prompt, range(len(record.parts)))
-    blocks[-1] = blocks[-1] + forms.end
-    pieces: list[list[Sequence]] = [[]]
-    for index, block in enumerate(blocks):
-        if len(head) + len(block) > limit:
-            raise RecordError(
-                f"record {record.id}: parts[{index}] takes {len(head) + len(block)} ids with its "
-                f"head; the context is {limit}."
-            )
-        if len(head) + sum(map(len, pieces[-1])) + len(block) > limit:
-            pieces.append([])
-        pieces[-1].append(block)
-    return [join([head, *piece]) for piece in pieces]
+    return song(record, forms, rng).pieces(limit)
+
+
+def unprompted(sequence: Sequence) -> list[Sequence]:
+    """Every stretch that is to be produced, as guidance's unconditional branch sees it.
+
+    It begins with the last token of the prompt, `<xcodec>`, and ends with EOA (formats section 4).
+    """
+    wanted = np.concatenate([[0], sequence.roles == TARGET, [0]]).astype(np.int8)
+    starts, ends = np.flatnonzero(np.diff(wanted) == 1), np.flatnonzero(np.diff(wanted) == -1)
+    cuts = [sequence[max(0, start - 1) : end] for start, end in zip(starts, ends, strict=True)]
+    return [replace(cut, back=np.zeros_like(cut.back)) for cut in cuts]
 
 
 # Stage 2 ------------------------------------------------------------------------------------------
@@ -380,7 +472,8 @@ def residual_windows(codes: np.ndarray, vocabulary: Vocabulary = YUE_V1) -> list
         ids = np.stack([v.ids(block[k], k) for k in range(v.codebooks)])
         roles = np.full(ids.shape, TARGET, np.int8)
         roles[0] = AUDIO
-        frames = Sequence(ids.T.reshape(-1).astype(np.int32), roles.T.reshape(-1))
+        kinds = np.where(roles == TARGET, KINDS.index("residual"), 0).astype(np.int8)
+        frames = Sequence(*(x.T.reshape(-1) for x in (ids.astype(np.int32), roles, kinds)))
         windows.append(join([
             _plain([v.soa, v.stage1]), _codes(ids[0], AUDIO), _plain([v.stage2]), frames,
             _codes([v.eoa], TARGET),

@@ -1,7 +1,9 @@
 """The Llama of both stages, one file, with the parameter names of the published checkpoints.
 
 Token ids `(B, T)` go in, logits `(B, T, V)` come out: this is the plain form, for training and as
-the slow twin of `decode.py`. Sizes come from `config.json`. No cache, no sampling, no songs.
+the slow twin of `decode.py`. Sizes come from `config.json`. No cache, no sampling, no songs. How
+positions may see each other is a value that is handed in (`Attend`): causally, or document by
+document where a row packs several.
 
 Rounding follows the published models: RMSNorm in fp32, cast, then times the weight; rotary angles
 in fp32; logits in fp32.
@@ -10,7 +12,7 @@ in fp32; logits in fp32.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
 from yue.vocab import Vocabulary
 from yue.weights import SINGLE, fill, read_tensors, weight_files, write_tensors
+
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Rotated q (B, H, T, d), rotated k and v (B, KV heads, T, d) -> (B, H, T, d)."""
+
+Watch = Callable[[int, Tensor, Tensor], Tensor | None]
+"""Layer number, its rotated q and k -> what is to be known of them, for training's sake."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +145,28 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return normed.to(x.dtype) * weight
 
 
+def causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """`Attend` to all earlier positions, or to those that `mask` (B, 1, T, T) allows."""
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True
+    )
+
+
+def by_document(lengths: Sequence[int]) -> Attend:
+    """`Attend` within each of the documents that a row packs, `lengths` long one after the other.
+
+    No mask is made: the work is that of the documents, not of the row.
+    """
+    if len(lengths) == 1:
+        return causal
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        parts = zip(*(x.split(list(lengths), dim=2) for x in (q, k, v)), strict=True)
+        return torch.cat([causal(*part) for part in parts], dim=2)
+
+    return attend
+
+
 class RMSNorm(nn.Module):
     """`rms_norm` with a learned weight (D,)."""
 
@@ -151,9 +183,9 @@ class RMSNorm(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention with grouped key-value heads."""
 
-    def __init__(self, config: LlamaConfig) -> None:
+    def __init__(self, config: LlamaConfig, index: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.index = config, index
         c = config
         inner, shared = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
         self.q_proj = nn.Linear(c.hidden_size, inner, bias=False)
@@ -161,23 +193,19 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(c.hidden_size, shared, bias=False)
         self.o_proj = nn.Linear(inner, c.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D), cos and sin (B or 1, T, head_dim), mask (B, 1, T, T) bool or None."""
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, watch: Watch | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D), cos and sin (B or 1, T, head_dim) -> (B, T, D), and what was watched."""
         B, T, _ = x.shape
         q, k, v = (
             projection(x).view(B, T, -1, self.config.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        cos, sin = cos[:, None], sin[:, None]
-        out = F.scaled_dot_product_attention(
-            rotate(q, cos, sin),
-            rotate(k, cos, sin),
-            v,
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=True,
-        )
-        return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))
+        cos, sin = (angle[:, None].to(q.dtype) for angle in (cos, sin))
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        out = attend(q, k, v).transpose(1, 2).reshape(B, T, -1)
+        return self.o_proj(out), None if watch is None else watch(self.index, q, k)
 
 
 class MLP(nn.Module):
@@ -197,17 +225,20 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """Pre-norm attention and MLP, each added to the stream."""
 
-    def __init__(self, config: LlamaConfig) -> None:
+    def __init__(self, config: LlamaConfig, index: int) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
+        self.self_attn = Attention(config, index)
         self.mlp = MLP(config)
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D) -> (B, T, D)."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
-        return x + self.mlp(self.post_attention_layernorm(x))
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, watch: Watch | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D) -> (B, T, D), and what was watched."""
+        out, watched = self.self_attn(self.input_layernorm(x), cos, sin, attend, watch)
+        x = x + out
+        return x + self.mlp(self.post_attention_layernorm(x)), watched
 
 
 class Trunk(nn.Module):
@@ -216,7 +247,9 @@ class Trunk(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            Layer(config, index) for index in range(config.num_hidden_layers)
+        )
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
 
@@ -238,18 +271,53 @@ class Llama(nn.Module):
         document and positions begin at 0 in each.
         """
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
-        mask = None
+        attend: Attend = causal
         if documents is not None:
             same = documents[:, None, :, None] == documents[:, None, None, :]
             mask = same & torch.ones_like(same[:1, :1]).tril()
+            attend = functools.partial(causal, mask=mask)
             begins = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0), value=True)
             starts = torch.where(begins, positions, 0).cummax(dim=1).values
             positions = positions - starts
+        return self._run(ids, positions, attend)[0]
+
+    def packed(
+        self,
+        ids: Tensor,
+        lengths: Sequence[int],
+        *,
+        watch: Watch | None = None,
+        recompute: bool = False,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """One row of documents, ids (T,) -> hidden states (T, D), and what `watch` found.
+
+        The same as `hidden` with document numbers, without a mask. `recompute` keeps only the
+        layers' inputs and works out the rest again on the way back.
+        """
+        positions = torch.cat([torch.arange(n, device=ids.device) for n in lengths])
+        attend = by_document(lengths)
+        x, watched = self._run(ids[None], positions[None], attend, watch, recompute)
+        return x[0], watched
+
+    def _run(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        watch: Watch | None = None,
+        recompute: bool = False,
+    ) -> tuple[Tensor, list[Tensor]]:
         x = self.model.embed_tokens(ids)
         cos, sin = rotary(self.config, positions, x.dtype)
+        watched = []
         for layer in self.model.layers:
-            x = layer(x, cos, sin, mask)
-        return self.model.norm(x)
+            if recompute:
+                x, seen = checkpoint(layer, x, cos, sin, attend, watch, use_reentrant=False)
+            else:
+                x, seen = layer(x, cos, sin, attend, watch)
+            if seen is not None:
+                watched.append(seen)
+        return self.model.norm(x), watched
 
     def forward(self, ids: Tensor, documents: Tensor | None = None) -> Tensor:
         """Ids (B, T) -> logits (B, T, V) in fp32."""

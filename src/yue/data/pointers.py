@@ -1,0 +1,67 @@
+"""Where in a section's text the phone stands that is being sung: what attention should learn.
+
+In goes a record with an exact alignment and the ids of one section's opening; out comes, per frame
+of the section, a position in that opening. Only for tokenizers that spell phones.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from yue.data.records import Phone, Record, RecordError
+from yue.tokenizer import Tokenizer
+
+
+@runtime_checkable
+class PhoneticTokenizer(Tokenizer, Protocol):
+    """A tokenizer some of whose ids are phones."""
+
+    phones: range
+    """The ids that are phones."""
+
+    def symbol(self, token: int) -> str:
+        """The phone that an id stands for."""
+        ...
+
+
+def phone_positions(
+    record: Record, index: int, opening: np.ndarray, tokenizer: Tokenizer
+) -> np.ndarray | None:
+    """Per frame of part `index` the position in `opening` of what is sung (frames,), or None.
+
+    A rest belongs to the phone that comes next, the tail to the last id of the text. None where
+    the record has no phones of this part or the tokenizer spells none. Raises `RecordError` if
+    the phones sung are not those of the text, in its order.
+    """
+    if not record.phones or not isinstance(tokenizer, PhoneticTokenizer):
+        return None
+    sung = [phone for phone in record.phones if phone.part == index]
+    if not sung:
+        return None
+    written = spelled_at(opening, tokenizer)
+    spelled = [tokenizer.symbol(int(token)) for token in opening[written]]
+    _check(record, index, sung, spelled)
+    part = record.parts[index]
+    places = np.append(written, len(opening) - 1)
+    ends = np.array([phone.end for phone in sung])
+    return places[np.searchsorted(ends, np.arange(part.start, part.end), side="right")]
+
+
+def spelled_at(ids: np.ndarray, tokenizer: PhoneticTokenizer) -> np.ndarray:
+    """Positions of the phones among ids (n,)."""
+    return np.flatnonzero((ids >= tokenizer.phones.start) & (ids < tokenizer.phones.stop))
+
+
+def _check(record: Record, index: int, sung: list[Phone], spelled: list[str]) -> None:
+    where = f"record {record.id}: phones of parts[{index}]"
+    for place, (phone, symbol) in enumerate(zip(sung, spelled, strict=False)):
+        if phone.symbol != symbol:
+            raise RecordError(
+                f"{where}: number {place} is {phone.symbol!r}, its text spells {symbol!r}."
+            )
+    if len(sung) != len(spelled):
+        raise RecordError(f"{where}: {len(sung)} are sung, its text spells {len(spelled)}.")
+    if any(first.end > second.end for first, second in zip(sung, sung[1:], strict=False)):
+        raise RecordError(f"{where}: not in the order of time.")
