@@ -1,0 +1,127 @@
+"""Performance -> what training reads: a `Record` with exact parts and phones, or a JSON sheet.
+
+Parts tile the song: a part begins at its first bar, or at its first consonant if that comes
+earlier. Frames are the codec's, 50 per second unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from yue.data.records import Part, Phone, Record, check
+from yue.songbook.perform import Performance
+from yue.songbook.score import Score
+from yue.songbook.sing import SungPhone
+
+FRAME_RATE = 50
+LICENCE = "CC0-1.0"
+LANGUAGE = "en"
+
+
+def to_record(
+    performance: Performance, codes: Mapping[str, np.ndarray], *, frame_rate: int = FRAME_RATE
+) -> Record:
+    """The song as a record. `codes` are int16 (K, T) per track; raises `RecordError`."""
+    score = performance.score
+    frames = min(array.shape[-1] for array in codes.values())
+    borders = [min(round(at * frame_rate), frames) for at in part_borders(performance)]
+    parts = tuple(
+        Part(section.label, section.text, start, end)
+        for section, start, end in zip(score.sections, borders, borders[1:], strict=False)
+    )
+    return check(Record(
+        id=score.id, codes={name: array[..., :frames] for name, array in codes.items()},
+        parts=parts, tags=score.tags, language=LANGUAGE, licence=LICENCE,
+        phones=_phones(performance.phones, score, frames, frame_rate), notes=sheet(performance),
+    ))
+
+
+def part_borders(performance: Performance) -> list[float]:
+    """Seconds at which the sections begin, and the end of the song; the first is 0."""
+    score = performance.score
+    earliest = dict.fromkeys(range(len(score.sections)), np.inf)
+    for phone in performance.phones:
+        section = score.lines[phone.line].section
+        earliest[section] = min(earliest[section], phone.start)
+    begins = [
+        min(score.bars[section.first].start, earliest[number])
+        for number, section in enumerate(score.sections)
+    ]
+    return [0.0, *(float(begin) for begin in begins[1:]), score.seconds]
+
+
+def sheet(performance: Performance) -> dict[str, Any]:
+    """Everything known of a song that a record has no field for, ready for JSON.
+
+    Times in seconds. Lines hold text, start and end; notes hold start, end, MIDI pitch, line and
+    syllable; bars hold start, degree and the pitch classes of the chord, root first.
+    """
+    score = performance.score
+    return {
+        "songbook": {
+            "seed": score.seed, "index": score.index, "profile": score.profile,
+            "genre": score.genre, "voice": score.voice, "tempo": score.tempo, "key": score.key,
+            "mode": score.mode, "instruments": list(score.instruments),
+            "bar": _short(score.bar_seconds), "seconds": _short(score.seconds),
+            "bars": [
+                [_short(bar.start), bar.degree, [pitch % 12 for pitch in bar.chord]]
+                for bar in score.bars
+            ],
+            "lines": _lines(performance),
+            "notes": [
+                [_short(note.start), _short(note.end), note.pitch, number, place]
+                for number, line in enumerate(score.lines)
+                for place, syllable in enumerate(line.syllables)
+                for note in syllable.notes
+            ],
+        }
+    }
+
+
+def full_sheet(performance: Performance) -> dict[str, Any]:
+    """The sheet with tags, parts and phones: the file beside a song's audio."""
+    score, borders = performance.score, part_borders(performance)
+    return {
+        "id": score.id, "tags": list(score.tags), "lyrics": score.lyrics,
+        "parts": [
+            {"label": section.label, "text": section.text, "start": _short(start),
+             "end": _short(end)}
+            for section, start, end in zip(score.sections, borders, borders[1:], strict=False)
+        ],
+        "phones": [
+            asdict(phone) | {"start": _short(phone.start), "end": _short(phone.end)}
+            for phone in performance.phones
+        ],
+        **sheet(performance),
+    }
+
+
+def _lines(performance: Performance) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(performance.score.lines):
+        own = [phone for phone in performance.phones if phone.line == number]
+        found.append({
+            "text": line.text, "section": line.section, "start": _short(own[0].start),
+            "end": _short(own[-1].end),
+        })
+    return found
+
+
+def _phones(
+    phones: Sequence[SungPhone], score: Score, frames: int, frame_rate: int
+) -> tuple[Phone, ...]:
+    return tuple(
+        Phone(
+            phone.symbol, min(max(0, round(phone.start * frame_rate)), frames),
+            min(round(phone.end * frame_rate), frames), score.lines[phone.line].section,
+        )
+        for phone in phones
+    )
+
+
+def _short(seconds: float) -> float:
+    return round(seconds, 4)
