@@ -1,6 +1,6 @@
-"""Unknown words from known parts: stretched spellings, clitics, endings, compounds.
+"""Unknown words from known parts: stretched spellings, clitics, endings.
 
-    sooooo -> so    lovin' -> loving    y'all've -> y'all + 've    moonglade -> moon + glade
+    sooooo -> so    lovin' -> loving    y'all've -> y'all + 've    spineless -> spine + less
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
-
-from yue.phonemes.symbols import is_vowel
 
 Phones = tuple[str, ...]
 Lookup = Callable[[str], Phones | None]
@@ -24,17 +22,20 @@ _CLITICS = {
 }
 _SIBILANTS = frozenset("S Z SH ZH CH JH".split())
 _VOICELESS = frozenset("P T K F TH".split())
-_ENDINGS = {
-    "ing": ("IH0", "NG"), "in'": ("IH0", "N"), "er": ("ER0",), "est": ("AH0", "S", "T"),
-    "ly": ("L", "IY0"), "ness": ("N", "AH0", "S"), "less": ("L", "AH0", "S"),
-    "ful": ("F", "AH0", "L"), "y": ("IY0",), "ish": ("IH0", "SH"),
+_ENDINGS: dict[str, Phones] = {
+    "s": (), "ed": (), "ing": ("IH0", "NG"), "in'": ("IH0", "N"), "ly": ("L", "IY0"),
+    "ness": ("N", "AH0", "S"), "less": ("L", "AH0", "S"), "ful": ("F", "AH0", "L"),
 }
-_SHORTEST_BASE, _SHORTEST_PART = 3, 3
+"""Empty where the sound depends on the word. Other endings and compounds are not taken off: on
+held-out words the spelling model alone does better there."""
+_OPEN_ENDINGS = ("ed", "ing", "in'")
+"""Those before which a final e goes and a final consonant doubles."""
+_SHORTEST_BASE = 3
 
 
 def derived(word: str, lookup: Lookup) -> Phones | None:
     """The phones of an unknown word whose parts `lookup` knows, or nothing."""
-    ways = (_unquoted, _stretched, _with_clitic, _with_ending, _compound)
+    ways = (_unquoted, _stretched, _with_clitic, _with_ending)
     return next(filter(None, (way(word, lookup) for way in ways)), None)
 
 
@@ -55,7 +56,7 @@ def _unquoted(word: str, lookup: Lookup) -> Phones | None:
 
 def _stretched(word: str, lookup: Lookup) -> Phones | None:
     """The first known word among those with each run of letters cut to two or one."""
-    if not re.search(r"(.)\1", word):
+    if not re.search(r"(.)\1\1|(aa|hh|ii|oo|uu|yy)$", word):
         return None
     runs = [match[0] for match in re.finditer(r"(.)\1*", word)]
     doubled = [place for place, run in enumerate(runs) if len(run) > 1]
@@ -86,33 +87,29 @@ def _known(word: str, lookup: Lookup) -> Phones | None:
 
 def _with_ending(word: str, lookup: Lookup) -> Phones | None:
     """A known word and an ending, with the usual changes of spelling between them."""
-    for base, phones in _cuts(word):
-        if len(base) >= _SHORTEST_BASE and (found := lookup(base)):
-            if phones == "s":
-                return found + _plural(found)
-            return found + (_past(found) if phones == "ed" else _ENDINGS[phones])
+    for ending in _ENDINGS:
+        if not word.endswith(ending):
+            continue
+        for base in _bases(word.removesuffix(ending), ending):
+            if len(base) >= _SHORTEST_BASE and (found := lookup(base)):
+                return found + (_ENDINGS[ending] or _SOUNDED[ending](found))
     return None
 
 
-def _cuts(word: str) -> Iterator[tuple[str, str]]:
-    """Candidates `(base, ending)`."""
-    for ending in ("ed", "s", *_ENDINGS):
-        if not word.endswith(ending):
-            continue
-        base = word.removesuffix(ending)
-        yield base, ending
-        if ending == "s":
-            if base.endswith("ie"):
-                yield base[:-2] + "y", ending
-            if base.endswith("e"):
-                yield base[:-1], ending
-            continue
-        if ending in ("ed", "ing", "in'", "er", "est", "y", "ish"):
-            yield base + "e", ending
-            if base[-2:-1] == base[-1:]:
-                yield base[:-1], ending
-        if base.endswith("i"):
-            yield base[:-1] + "y", ending
+def _bases(rest: str, ending: str) -> Iterator[str]:
+    """What may stand before an ending, likeliest first: taping -> tape, hopping -> hop."""
+    if ending == "s":
+        yield rest.removesuffix("ie") + "y" if rest.endswith("ie") else rest
+        yield rest.removesuffix("e")
+        return
+    if ending in _OPEN_ENDINGS:
+        short = re.search("[^aeiou][aeiouy][^aeiouwxy]$", rest)
+        yield from (rest + "e", rest) if short else (rest, rest + "e")
+        if rest[-2:-1] == rest[-1:]:
+            yield rest[:-1]
+    if rest.endswith("i"):
+        yield rest[:-1] + "y"
+    yield rest
 
 
 def _plural(base: Phones) -> Phones:
@@ -127,10 +124,4 @@ def _past(base: Phones) -> Phones:
     return ("T",) if base[-1] in _VOICELESS | _SIBILANTS - {"Z", "ZH", "JH"} else ("D",)
 
 
-def _compound(word: str, lookup: Lookup) -> Phones | None:
-    """Two known words; the stress of the second becomes secondary."""
-    for cut in range(len(word) - _SHORTEST_PART, _SHORTEST_PART - 1, -1):
-        first, second = lookup(word[:cut]), lookup(word[cut:])
-        if first and second and any(map(is_vowel, first)):
-            return first + tuple(phone.replace("1", "2") for phone in second)
-    return None
+_SOUNDED = {"s": _plural, "ed": _past}
