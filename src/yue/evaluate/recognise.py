@@ -38,27 +38,27 @@ _BLOCK = 400
 """Samples (25 ms) over which loudness is taken to find a quiet place."""
 
 
-class Phone(NamedTuple):
-    """One phone that was heard, with its start and end in seconds."""
+class Heard(NamedTuple):
+    """A phone (or a word) that was heard, with its start and end in seconds."""
 
     symbol: str
     start: float
     end: float
 
 
-def phones_of(audio: Audio) -> list[Phone]:
+def phones_of(audio: Audio) -> list[Heard]:
     """The phones heard in a vocal track, in order. Silence gives none.
 
     Raises `OptionError` if pocketsphinx is not installed.
     """
     samples = audio.mono().resample(RATE).samples[0]
     decoder = _decoder()
-    heard: list[Phone] = []
+    heard: list[Heard] = []
     for first, last in pieces(samples):
         piece = samples[first:last]
         if np.abs(piece).max(initial=0.0) >= QUIET:
             heard += [
-                Phone(symbol, start + first / RATE, end + first / RATE)
+                Heard(symbol, start + first / RATE, end + first / RATE)
                 for symbol, start, end in _heard(decoder, piece)
             ]
     return heard
@@ -99,7 +99,7 @@ def _decoder() -> Any:
     )
 
 
-def _heard(decoder: Any, piece: np.ndarray) -> list[Phone]:
+def _heard(decoder: Any, piece: np.ndarray) -> list[Heard]:
     """The phones of one piece `(n,)`, which is not silent; times from its start."""
     loud = np.pad(piece * (PEAK / np.abs(piece).max()), round(PADDING * RATE))
     decoder.start_utt()
@@ -107,7 +107,7 @@ def _heard(decoder: Any, piece: np.ndarray) -> list[Phone]:
     decoder.end_utt()
     end = len(piece) / RATE
     found = [
-        Phone(
+        Heard(
             part.word,
             min(max(part.start_frame / FRAMES - PADDING, 0.0), end),
             min(max((part.end_frame + 1) / FRAMES - PADDING, 0.0), end),

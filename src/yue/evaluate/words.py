@@ -84,9 +84,7 @@ def section_tokens(lyrics: str) -> list[list[str]]:
 
 def distance(asked: Sequence[str], heard: Sequence[str]) -> int:
     """The least number of edits (Levenshtein)."""
-    for row in _rows(*_numbered(asked, heard), free_start=False):
-        last = int(row[-1])
-    return last
+    return int(free_costs(asked, heard, free_start=False)[-1])
 
 
 def align(asked: Sequence[str], heard: Sequence[str]) -> list[tuple[int | None, int | None]]:
@@ -124,6 +122,18 @@ def edits(asked: Sequence[str], heard: Sequence[str]) -> Edits:
 def text_errors(asked: str, heard: str) -> Edits:
     """WER, CER or the mix of both, by the rule of this module; both texts may carry labels."""
     return edits(list(chain.from_iterable(section_tokens(asked))), tokens(heard))
+
+
+def free_costs(
+    asked: Sequence[str], heard: Sequence[str], *, free_start: bool = True
+) -> np.ndarray:
+    """Edits from all of `asked` to the best part of `heard` that ends at 0, 1, ...: `(heard + 1,)`.
+
+    The part begins anywhere, or with `free_start` false at the first of `heard`.
+    """
+    for row in _rows(*_numbered(asked, heard), free_start=free_start):
+        last = row
+    return last
 
 
 def picked(heard: Sequence[str], candidates: Sequence[Sequence[str]], own: int) -> float:
