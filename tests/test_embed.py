@@ -13,9 +13,10 @@ import torch
 from yue.audio import Audio
 from yue.errors import AudioError, ModelError, OptionError
 from yue.evaluate import embed
-from yue.evaluate.clap import Clap, ClapOptions
+from yue.evaluate.clap import Clap
 from yue.evaluate.classify import Classifier, kl_ast
 from yue.evaluate.distances import kl
+from yue.evaluate.options import ClapOptions, EmbedOptions
 
 RATE = 48_000
 
@@ -173,7 +174,7 @@ def ast(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_classes_of_the_whole_song(ast: str) -> None:
     song = noise(9.2, rate=16_000)
-    one, many = (Classifier.load(ast, embed.EmbedOptions(batch=batch)) for batch in (1, 8))
+    one, many = (Classifier.load(ast, EmbedOptions(batch=batch)) for batch in (1, 8))
     found = one.embed(song)
     assert one.window == 2.56 and found.shape == (4, 5)  # 3 * 2.56 + 1.52 s
     assert found.sum(axis=1) == pytest.approx(1, abs=1e-6)

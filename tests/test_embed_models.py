@@ -22,7 +22,8 @@ from yue.errors import AudioError, ModelError, OptionError
 from yue.evaluate import aesthetics, clamp3
 from yue.evaluate.aesthetics import Aesthetics
 from yue.evaluate.clamp3 import Clamp3, Clamp3Model, Mert
-from yue.evaluate.embed import EmbedOptions, similarity
+from yue.evaluate.embed import similarity
+from yue.evaluate.options import EmbedOptions
 
 CONVOLUTIONS: dict[str, Any] = {
     "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,

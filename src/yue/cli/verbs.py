@@ -14,6 +14,7 @@ from yue.cli import listen
 from yue.cli import train as training
 from yue.cli.batch import read_batch, sing_batch
 from yue.cli.console import bars, print_json, say
+from yue.cli.data import app as data
 from yue.cli.flags import (
     NOTHING,
     STDIN,
@@ -30,6 +31,7 @@ from yue.cli.flags import (
     group,
     load_model,
 )
+from yue.cli.marble import marble
 from yue.cli.songbook import app as songbook
 from yue.cli.work import (
     DRAFT_SUFFIX,
@@ -57,9 +59,11 @@ models = App(name="models", help="List, fetch and measure models.", help_format=
 
 app.command(models)
 app.command(songbook)
+app.command(data)
 app.command(training.train)
 app.command(training.export)
 app.command(listen.app)
+app.command(marble)
 
 
 @app.command

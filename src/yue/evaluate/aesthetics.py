@@ -24,7 +24,6 @@ from yue.audio import Audio
 from yue.codec.convert import tensors_of
 from yue.errors import ModelError
 from yue.evaluate.embed import (
-    EmbedOptions,
     about,
     batches,
     local_folder,
@@ -33,6 +32,7 @@ from yue.evaluate.embed import (
     wave_of,
     windows,
 )
+from yue.evaluate.options import EmbedOptions
 from yue.files import read_json
 from yue.weights import fill
 

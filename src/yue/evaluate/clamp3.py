@@ -26,7 +26,6 @@ from yue.codec.xcodec import spell_hubert
 from yue.errors import ModelError, OptionError
 from yue.evaluate.embed import (
     SHORTEST,
-    EmbedOptions,
     about,
     batches,
     load_part,
@@ -36,6 +35,7 @@ from yue.evaluate.embed import (
     wave_of,
     windows,
 )
+from yue.evaluate.options import EmbedOptions
 from yue.files import read_json
 from yue.weights import fill
 

@@ -10,7 +10,6 @@ time, each is marked alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,6 @@ import torch
 from yue.audio import Audio
 from yue.evaluate.embed import (
     SHORTEST,
-    EmbedOptions,
     about,
     batches,
     load_model,
@@ -29,7 +27,7 @@ from yue.evaluate.embed import (
     wave_of,
     windows,
 )
-from yue.options import knob
+from yue.evaluate.options import ClapOptions
 
 VERSION = 1
 FUSED = "laion/clap-htsat-fused"
@@ -37,15 +35,6 @@ FUSED = "laion/clap-htsat-fused"
 MUSIC = "laion/larger_clap_music"
 TEXT_TOKENS = 77
 """Longer texts are cut, as in training."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClapOptions(EmbedOptions):
-    """How CLAP listens."""
-
-    whole: bool = knob(
-        False, "One embedding of the whole song, from a shrunk view and seeded chunks (fused)."
-    )
 
 
 class Clap:

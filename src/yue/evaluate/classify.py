@@ -19,7 +19,6 @@ from yue.errors import OptionError
 from yue.evaluate.distances import kl
 from yue.evaluate.embed import (
     SHORTEST,
-    EmbedOptions,
     about,
     batches,
     load_model,
@@ -27,6 +26,7 @@ from yue.evaluate.embed import (
     wave_of,
     windows,
 )
+from yue.evaluate.options import EmbedOptions
 
 VERSION = 1
 AUDIOSET = "MIT/ast-finetuned-audioset-10-10-0.4593"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +18,6 @@ import torch
 
 from yue.audio import Audio
 from yue.errors import AudioError, ModelError
-from yue.options import Options, knob
 from yue.weights import read_pickle, read_tensors
 
 LICENCES: Mapping[str, str] = {
@@ -38,18 +36,6 @@ SHORTEST = 1.0
 """Seconds: less is no window, and a song of less is refused."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedOptions(Options):
-    """How an embedder runs."""
-
-    batch: int = knob(
-        8, "Windows that go through the model at once; the result does not change.",
-        low=1, high=4096,
-    )
-    seed: int = knob(0, "Seed of what an extractor draws at random.", low=0, high=2**32 - 1)
-    device: str = knob("cpu", "cpu, cuda, cuda:1, ...")
 
 
 class Embedder(Protocol):
