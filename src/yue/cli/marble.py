@@ -94,15 +94,15 @@ def _listener(
     if model is not None:
         dtype = torch.bfloat16 if half else torch.float32
         return Stage1Features.load(model, device=device, dtype=dtype)
-    given = () if weights is None else (weights,)
+    given = {} if weights is None else {"source": weights}
     if embedder == "clap":
         from yue.evaluate.clap import Clap
 
-        return OneLayer(Clap.load(*given, options=ClapOptions(device=device)))
+        return OneLayer(Clap.load(**given, options=ClapOptions(device=device)))
     from yue.evaluate.clamp3 import Clamp3, Mert
 
     kind = Mert if embedder == "mert" else Clamp3
-    return OneLayer(kind.load(*given, options=EmbedOptions(device=device)))
+    return OneLayer(kind.load(**given, options=EmbedOptions(device=device)))
 
 
 def _numbers(layers: str) -> list[int]:

@@ -77,7 +77,7 @@ def score_texts(
     Songs without a text are left out and named in `left_out`.
     """
     both = [name for name in songs if name in texts]
-    words = embedder.embed_text([texts[name] for name in both]) if both else []
+    words = embedder.embed_text([texts[name] for name in both]) if both else np.empty((0, 1))
     scores = {
         name: similarity(embedder.embed(songs[name]), text)
         for name, text in zip(both, words, strict=True)
