@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from yue.errors import AudioError, LyricsError
+from yue.instructions import INSTRUCTION
 from yue.lyrics import Lyrics, Section, clean, parse
 from yue.tokenizer import Tokenizer
 from yue.vocab import TRACKS, YUE_V1, Vocabulary
-
-INSTRUCTION = "Generate music from the given lyrics segment by segment."
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,19 @@ import numpy as np
 
 from yue.data.pointers import phone_positions
 from yue.data.records import MIX, Part, Record, RecordError
+from yue.instructions import (
+    ACCOMPANY,
+    ADD_VOCALS,
+    CONVERT,
+    DUAL_MUSIC,
+    INSTRUCTION,
+    MUSIC,
+    SEPARATE,
+    SPEECH,
+    VOCALS_ONLY,
+)
 from yue.lyrics import clean
-from yue.prompt import INSTRUCTION, Prompt, build_prompt, clean_genres, delimited
+from yue.prompt import Prompt, build_prompt, clean_genres, delimited
 from yue.tokenizer import Tokenizer
 from yue.vocab import TRACKS, YUE_V1, Vocabulary
 
@@ -29,15 +40,6 @@ KINDS = ("text", *TRACKS, MIX, "residual")
 
 Mask = Literal["all", "audio", "target"]
 Mode = Literal["dual", "vocals", "accompaniment", "mix"]
-
-SPEECH = "Generate speech:"
-MUSIC = "Generate music based on the given tags"
-DUAL_MUSIC = "Generate music in dual-track format based on the given tags"
-VOCALS_ONLY = "Generate the vocal track from the given lyrics segment by segment."
-ACCOMPANY = "Generate the accompaniment of the given vocal segment by segment."
-ADD_VOCALS = "Generate the vocal of the given accompaniment segment by segment."
-SEPARATE = "Separate the vocal and the accompaniment of the given music."
-CONVERT = "Sing the given vocal with the voice of the reference."
 
 REFERENCE_MEAN, REFERENCE_VARIANCE = 30.0, 3.0
 REFERENCE_RANGE = (20, 40)
