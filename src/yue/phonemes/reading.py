@@ -103,12 +103,17 @@ class Reader:
         if found:
             return found
         letters = re.sub("[^a-z]", "", shortened(word))
-        if not re.search("[aeiouy]", letters) and "rr" not in word:
-            return self._letters(letters)
+        if not re.search("[aeiouy]", letters):
+            return self._consonants(letters, rolled="rr" in word)
         phones = self._speller().spell(letters)
-        if "rr" in word and not any(map(is_vowel, phones)):  # skrrt, grrr
-            phones = tuple("ER1" if phone == "R" else phone for phone in phones)
         return phones if any(map(is_vowel, phones)) else self._letters(letters)
+
+    def _consonants(self, letters: str, *, rolled: bool) -> Phones:
+        """A word without a vowel, letter by letter; around a rolled R it is a sound: skrrt, grrr."""
+        if not rolled:
+            return self._letters(letters)
+        phones = self._speller().spell(letters.replace("rr", "r"))
+        return tuple("ER1" if phone == "R" else phone for phone in phones)
 
     def _letters(self, word: str) -> Phones:
         """Read letter by letter, each with its own stress, as in `U S A`."""

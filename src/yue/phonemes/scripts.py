@@ -33,7 +33,10 @@ _IDEOGRAPH = re.compile(
 
 def simplified(line: str) -> str:
     """A line with plain quotes, hyphens and digits, compatible characters, no stray marks."""
-    line = unicodedata.normalize("NFKC", line.translate(_PLAIN))
+    line = line.translate(_PLAIN)
+    if line.isascii():
+        return line
+    line = unicodedata.normalize("NFKC", line)
     line = "".join(char for char in line if not unicodedata.category(char).startswith("M"))
     line = "".join(
         str(unicodedata.decimal(char)) if char.isdecimal() else char for char in line
