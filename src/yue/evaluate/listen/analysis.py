@@ -33,6 +33,7 @@ from yue.evaluate.listen.statistics import (
 
 ALPHA = 0.05
 """Adjusted p below which a rater is said to favour a side."""
+FEWEST_RESAMPLES = 100
 WEAK_PRIOR = 0.01
 """Precision of the prior in the bootstrap, whose draws may lack a win: strengths within +-20."""
 RESCUE_PRIOR = 0.25
@@ -71,8 +72,11 @@ def analyse(
     """Everything the report says.
 
     Raters with more than `most_failures` failed anchors are left out of all figures but their own;
-    by default nobody is. Raises `OptionError` if no vote on a pair of systems is left.
+    by default nobody is. Raises `OptionError` if no vote on a pair of systems is left, or for
+    fewer than 100 resamples.
     """
+    if resamples < FEWEST_RESAMPLES:
+        raise OptionError(f"resamples = {resamples}: expected at least {FEWEST_RESAMPLES}.")
     raters = rater_figures(held)
     out = [
         row["rater"] - 1 for row in raters
@@ -136,7 +140,7 @@ def aspect_figures(
 
 
 def rater_figures(held: Votes) -> list[dict[str, Any]]:
-    """Per rater, counted from 1: votes, anchors failed, how often the left song won, and p for a favoured side.
+    """Per rater, counted from 1: votes, anchors failed, how often the left song won, with its p.
 
     On an identical pair anything but equal is a failure; on a low-passed one, preferring the
     low-passed song. Both by musicality, or else the first aspect of the test.

@@ -32,6 +32,7 @@ class Vote:
 class Votes:
     """All votes of a test, the lines that could not be read, and votes that fit no trial."""
 
+    title: str
     systems: tuple[str, ...]
     aspects: Mapping[str, str]
     votes: tuple[Vote, ...]
@@ -63,7 +64,7 @@ def load(folder: Path) -> Votes:
             continue
         kept.setdefault((record["rater"], record["trial"]), _vote(record, truth))
     return Votes(
-        tuple(key["systems"]), aspects, tuple(kept.values()), journal.damaged, strange,
+        test["title"], tuple(key["systems"]), aspects, tuple(kept.values()), journal.damaged, strange,
         len(test["raters"]),
     )
 

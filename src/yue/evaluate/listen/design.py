@@ -92,11 +92,11 @@ def _deal_sides(
 ) -> list[Comparison]:
     """Left and right for each cell: turn about in each cell, and as often in each pair.
 
-    A cell that comes up an odd number of times leaves one over: those of a pair are dealt half and
-    half. What is free then goes where the block's systems are the most lopsided.
+    A cell that comes up an odd number of times leaves one over. Of those, a pair's first goes where
+    it evens out the block's systems, its second the other way, and so on by twos.
     """
     times = Counter(cells)
-    quota = _quotas(times, generator)
+    owed: dict[tuple[int, int], bool] = {}
     first: dict[tuple[tuple[int, int], int], bool] = {}
     seen: Counter[tuple[tuple[int, int], int]] = Counter()
     lean: Counter[int] = Counter()
@@ -106,8 +106,12 @@ def _deal_sides(
             lean.clear()
         (low, high), prompt = cell
         if cell not in first:
-            wanted = lean[low] + generator.random() < lean[high] + 0.5
-            first[cell] = _take(quota[low, high], wanted) if times[cell] % 2 else wanted
+            first[cell] = lean[low] + generator.random() < lean[high] + 0.5
+            if times[cell] % 2:
+                if (low, high) in owed:
+                    first[cell] = owed.pop((low, high))
+                else:
+                    owed[low, high] = not first[cell]
         straight = first[cell] == (seen[cell] % 2 == 0)
         seen[cell] += 1
         left, right = (low, high) if straight else (high, low)
@@ -115,24 +119,3 @@ def _deal_sides(
         lean[right] -= 1
         dealt.append(Comparison(left, right, prompt))
     return dealt
-
-
-def _quotas(
-    times: Counter[tuple[tuple[int, int], int]], generator: random.Random
-) -> dict[tuple[int, int], dict[bool, int]]:
-    """Per pair, how many of its odd cells begin with the lower system on the left, and how not."""
-    odd: defaultdict[tuple[int, int], int] = defaultdict(int)
-    for (pair, _), count in times.items():
-        odd[pair] += count % 2
-    quotas = {}
-    for pair, count in odd.items():
-        straight = (count + generator.randrange(2)) // 2
-        quotas[pair] = {True: straight, False: count - straight}
-    return quotas
-
-
-def _take(quota: dict[bool, int], wanted: bool) -> bool:
-    """The side wanted if any is left of it, else the other."""
-    side = wanted if quota[wanted] else not wanted
-    quota[side] -= 1
-    return side

@@ -84,7 +84,7 @@ class Desk:
         """A place for a new rater: the token of the first session that nobody has begun."""
         with self._lock:
             if self.invited:
-                raise RefusedError(HTTPStatus.FORBIDDEN, "This test is by invitation: use your link.")
+                raise RefusedError(HTTPStatus.FORBIDDEN, "By invitation only: use your link.")
             for token, rater in self._raters.items():
                 if rater not in self._joined:
                     self._write({"kind": "join", "rater": rater})
@@ -147,7 +147,7 @@ class Desk:
             if trial["id"] == trial_id and (rater, trial_id) in self._opened:
                 found: dict[str, Any] = trial
                 return found
-        raise RefusedError(HTTPStatus.CONFLICT, "This pair is not the one at hand: load the page anew.")
+        raise RefusedError(HTTPStatus.CONFLICT, "This is another pair: load the page anew.")
 
     def _answers(self, answers: Any) -> dict[str, str]:
         """One answer per aspect of the test."""
@@ -167,7 +167,7 @@ class Desk:
         ]
         enough = all(seconds >= least for seconds, least in zip(heard, wanted, strict=True))
         if not enough or self._waited(rater, trial) < sum(wanted):
-            raise RefusedError(HTTPStatus.CONFLICT, "Please hear both songs to the end before voting.")
+            raise RefusedError(HTTPStatus.CONFLICT, "Hear both songs to the end, then vote.")
         return [round(float(seconds), 1) for seconds in heard]
 
     def _seconds(self, trial: Mapping[str, Any], side: str) -> float:

@@ -124,7 +124,9 @@ def _anchor(stimuli: Stimuli, kind: str, number: int) -> dict[str, Any]:
     turn = number % len(songs.systems)
     system, prompt = songs.systems[turn], songs.prompts[turn % len(songs.prompts)]
     files = stimuli.anchor(kind, system, prompt)
-    swapped = (number + number // len(songs.systems)) % 2 == 1
+    # An even number of systems would give each always the same side.
+    shift = 0 if len(songs.systems) % 2 else number // len(songs.systems)
+    swapped = (number + shift) % 2 == 1
     trial = _trial(files[::-1] if swapped else files, kind, prompt, system, system)
     if kind == LOWPASS:
         trial["truth"]["worse"] = "A" if swapped else "B"

@@ -14,19 +14,20 @@ from yue.evaluate.listen.words import findings, p_value, percent, span
 from yue.files import write_bytes, write_json
 
 
-def write(held: Votes, figures: Mapping[str, Any], folder: Path, title: str) -> dict[str, Path]:
+def write(held: Votes, figures: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """Write report.html, report.json and the CSV files into `folder`; their paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "pairs": pair_rows(figures), "systems": system_rows(figures),
-        "raters": [_flat(row, ("left_interval",)) for row in figures["raters"]], "votes": vote_rows(held),
+        "raters": [_flat(row, ("left_interval",)) for row in figures["raters"]],
+        "votes": vote_rows(held),
     }
     paths = {
         name: write_bytes(folder / f"{name}.csv", to_csv(rows).encode())
         for name, rows in tables.items()
     }
     paths["json"] = write_json(folder / "report.json", figures)
-    paths["html"] = write_bytes(folder / "report.html", page(held, figures, title).encode())
+    paths["html"] = write_bytes(folder / "report.html", page(held, figures).encode())
     return paths
 
 

@@ -36,7 +36,7 @@ summary{cursor:pointer;font-weight:600}
 """
 
 
-def page(held: Votes, figures: Mapping[str, Any], title: str) -> str:
+def page(held: Votes, figures: Mapping[str, Any]) -> str:
     """The report as one HTML page."""
     aspects = list(figures["aspects"])
     first = OVERALL.key if OVERALL.key in aspects else aspects[0]
@@ -53,8 +53,8 @@ def page(held: Votes, figures: Mapping[str, Any], title: str) -> str:
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{_e(title)}: report</title><style>{STYLE}</style></head>"
-        f"<body><main><h1>{_e(title)}</h1>{''.join(parts)}</main></body></html>\n"
+        f"<title>{_e(held.title)}: report</title><style>{STYLE}</style></head>"
+        f"<body><main><h1>{_e(held.title)}</h1>{''.join(parts)}</main></body></html>\n"
     )
 
 
