@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from yue.cli import listen
 from yue.cli import train as training
+from yue.cli.agree import agree
 from yue.cli.batch import read_batch, sing_batch
 from yue.cli.console import bars, print_json, say
 from yue.cli.data import app as data
@@ -64,6 +65,7 @@ app.command(training.train)
 app.command(training.export)
 app.command(listen.app)
 app.command(marble)
+app.command(agree)
 
 
 @app.command
