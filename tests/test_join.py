@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yue.data.given import Span, Timed
-from yue.data.join import GAP, LEAD, as_lines, join, match_times
+from yue.data.given import Span, Timed, as_lines
+from yue.data.join import GAP, LEAD, join, match_times
 from yue.evaluate.words import tokens
 from yue.lyrics import Section
 
@@ -24,7 +26,7 @@ def sung(section: Section, start: float, end: float) -> list[Timed]:
 
 
 def spans(*edges: float) -> list[Span]:
-    return [Span("verse", a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Span("verse", a, b) for a, b in itertools.pairwise(edges)]
 
 
 def test_borders_fall_on_the_structure_between_the_words() -> None:
@@ -147,7 +149,7 @@ def test_places_never_overlap_and_lose_no_found_section(data: st.DataObject) -> 
     edges = sorted(data.draw(st.lists(st.floats(0.1, seconds), max_size=5)))
     places, match = join(lyrics, heard, spans(0, *edges, seconds), seconds)
     assert [p.text for p in places if p.text] == [s.text for s in lyrics if s.text]
-    assert all(a.end == b.start for a, b in zip(places, places[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(places))
     assert not places or (places[0].start, places[-1].end) == (0, seconds)
     assert all(p.start < p.end for p in places)
     for section, place in zip([s for s in lyrics if s.text], [p for p in places if p.text],

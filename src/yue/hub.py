@@ -32,6 +32,7 @@ _CODEC = f"{_HUB}/xcodec_mini_infer@fe781a67815ab47b4a3a5fce1e8d0a692da7e4e5"
 _HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 _LANGUAGE_MODEL = ["config.json", "*.safetensors", "*.safetensors.index.json"]
+_TRANSFORMERS = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _PATTERNS = {
     "stage1": [*_LANGUAGE_MODEL, SENTENCEPIECE_FILE, BYTES_FILE],
     "stage2": _LANGUAGE_MODEL,
@@ -39,6 +40,9 @@ _PATTERNS = {
     "upsampler": [*UPSAMPLERS.values(), "config.json", "*.safetensors"],
     "tokenizer": [SENTENCEPIECE_FILE, BYTES_FILE],
     "adapter": ["adapter_config.json", "adapter_model.safetensors"],
+    "separator": ["*.yaml", "*.safetensors"],
+    "aligner": _TRANSFORMERS,
+    "transcriber": _TRANSFORMERS,
 }
 
 
@@ -188,6 +192,15 @@ def fetch(spec: ModelSpec) -> Parts:
         tokenizer=tokenizer,
         adapters=tuple(_fetch_part("adapter", adapter) for adapter in spec.adapters),
     )
+
+
+def fetch_part(kind: str, source: str) -> Part:
+    """One part by itself: of a model, or separator, aligner, transcriber for preparing data.
+
+    Raises `ModelError` as `fetch` does.
+    """
+    part = _fetch_part(kind, source)
+    return _converted(part, kind) if kind in ("codec", "upsampler") else part
 
 
 def _fetch_part(kind: str, source: str) -> Part:

@@ -41,7 +41,7 @@ def viterbi(log_probs: np.ndarray, targets: Sequence[int], blank: int = 0) -> np
     T, L = len(log_probs), len(targets)
     ids = np.asarray(targets, dtype=np.int64)
     again = np.concatenate([[False], ids[1:] == ids[:-1]]) if L else np.zeros(0, bool)
-    if T < L + again.sum():
+    if L + again.sum() > T:
         raise ValueError(f"{T} frames are too few for {L} targets.")
     if not L:
         return np.zeros((0, 2), np.int64)

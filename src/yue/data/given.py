@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 
 from yue.data.records import RecordError
 from yue.errors import LyricsError
+from yue.evaluate.words import tokens
 from yue.lyrics import LABELS, Section, clean, parse
 
 LONGEST_LINE = 10.0
-"""Seconds after which a line of an .lrc file counts as over, whenever the next one begins."""
+"""Seconds after which a line counts as over, whenever the next one begins."""
+
+SLOW_WORD = 0.8
+"""Seconds that a word of such a line lasts at most, on average: a line may end before the next."""
 
 _SPELLINGS = {"start": "intro", "end": "outro", "inst": "bridge", "instrumental": "bridge"}
 """Labels of structure models that mean something else in lyrics."""
@@ -84,6 +88,18 @@ class Given:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in made.items()})
 
 
+def as_lines(words: Iterable[Timed], pause: float = 0.8) -> list[Timed]:
+    """Words with times as lines: a new one after a pause (seconds) or `LONGEST_LINE`."""
+    lines: list[Timed] = []
+    for word in words:
+        last = lines[-1] if lines else None
+        if last and word.start - last.end < pause and word.end - last.start <= LONGEST_LINE:
+            lines[-1] = Timed(f"{last.text} {word.text}", last.start, max(last.end, word.end))
+        else:
+            lines.append(word)
+    return lines
+
+
 def gather(text: str | None, lrc: str | None, facts: str | None) -> Given:
     """One `Given` from the texts of up to three files. Raises `RecordError` or `LyricsError`.
 
@@ -132,8 +148,8 @@ def from_lrc(text: str) -> Given:
     ends = [start for start, _ in stamped[1:]] + [float("inf")]
     lines, words = [], []
     for (start, raw), end in zip(stamped, ends, strict=True):
-        end = min(end, start + LONGEST_LINE)
         plain = _WORD_STAMP.sub("", raw).strip()
+        end = min(end, start + LONGEST_LINE, start + 1 + SLOW_WORD * len(tokens(plain)))
         if plain and not _LABEL_LINE.fullmatch(plain):
             lines.append(Timed(" ".join(plain.split()), start, end))
             words += _stamped_words(raw, start, end, shift)
@@ -189,7 +205,7 @@ _TEXTS = {
     "language": "language", "licence": "licence", "license": "licence", "artist": "artist",
     "transcript": "transcript",
 }
-_KNOWN = {*_TEXTS, "tags", "genres", "lyrics", "sections", "lines", "words", "phones"}
+_KNOWN = {*_TEXTS, "tags", "genres", "lyrics", "sections", "lines", "words", "phones", "parts", "id"}
 
 
 def from_json(text: str) -> Given:
@@ -199,6 +215,7 @@ def from_json(text: str) -> Given:
         language, licence (also: license), artist, transcript (of speech)
         lyrics       text with section labels
         sections     [{"label", "start", "end", "text"?}]    seconds; with text in all, the lyrics
+                     (also: parts)
         lines, words [{"text", "start", "end"}]               phones: the same with "symbol"
 
     Raises `RecordError` that names the field. Other fields are a finding: `yue sing` writes some.
@@ -210,7 +227,7 @@ def from_json(text: str) -> Given:
     if not isinstance(facts, dict):
         raise RecordError("the .json file holds no object with fields.")
     texts = {ours: _text(facts, theirs) for theirs, ours in _TEXTS.items() if facts.get(theirs)}
-    rows = facts.get("sections") or []
+    rows = facts.get("sections") or facts.get("parts") or []
     findings: list[str] = []
     unknown = sorted(set(facts) - _KNOWN)
     if unknown:

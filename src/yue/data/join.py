@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from yue.data.given import Given, Span, Timed
+from yue.data.given import Given, Span, Timed, as_lines
 from yue.evaluate.words import align, tokens
 from yue.lyrics import Section
 
@@ -256,18 +256,8 @@ def _agreement(places: Sequence[Place], spans: Sequence[Span]) -> float | None:
     return same / total if total > 0 and spans else None
 
 
-def as_lines(words: Sequence[Timed], pause: float = 0.8) -> list[Timed]:
-    """Words with times as lines: a new one after a pause of some tenths of a second."""
-    lines: list[Timed] = []
-    for word in words:
-        if lines and word.start - lines[-1].end < pause:
-            joined = f"{lines[-1].text} {word.text}"
-            lines[-1] = Timed(joined, lines[-1].start, max(lines[-1].end, word.end))
-        else:
-            lines.append(word)
-    return lines
-
-
 def times_of(given: Given) -> list[Timed]:
-    """The times that were written down: of words where known, else of lines."""
-    return list(given.words or given.lines)
+    """The times that were written down: of words to place labelled lyrics, else of lines."""
+    if given.sections:
+        return list(given.words or given.lines)
+    return list(given.lines or as_lines(given.words))

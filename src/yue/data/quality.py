@@ -1,20 +1,24 @@
-"""How a recording sounds, in numbers: loudness, silence, clipping, how much is sung. No models."""
+"""How a recording sounds, in numbers: loudness, silence, clipping, how much of it is sung.
+
+The measures are `evaluate.sound`'s; what counts as sung is decided here.
+"""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from yue.audio import Audio
+from yue.data.records import MIX
+from yue.evaluate import sound
+from yue.vocab import TRACKS
 
+VERSION = sound.VERSION
 BLOCK = 0.05
 """Seconds over which a level is taken."""
-SILENCE_DB = -60.0
+SILENCE_DB = sound.SILENCE_DB
 """Below this level of full scale a block is silent."""
 SUNG_DB = -30.0
 """A block of the vocals is sung if it is less than this far below their loud blocks."""
-CLIPPED = 0.999
 LOUD_SHARE = 95
 """Percentile of the block levels that stands for the loud ones."""
 
@@ -35,38 +39,24 @@ def sung(vocals: np.ndarray, rate: int) -> np.ndarray:
     return level > max(SILENCE_DB, loud + SUNG_DB)
 
 
-def of_source(audio: Audio) -> dict[str, float | int]:
-    """Figures of the file as it came: rate, channels, seconds, loudness (LUFS), peak, clipping."""
-    import pyloudnorm
-
-    samples = audio.samples[:2].T.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        loudness = float(pyloudnorm.Meter(audio.rate).integrated_loudness(samples))
+def of_source(audio: Audio) -> dict[str, float | int | None]:
+    """Figures of the file as it came: rate, channels, loudness (LUFS), peak, clipping, bandwidth.
+    """
+    heard = audio if len(audio.samples) <= 2 else audio.mono()
     return {
-        "rate": audio.rate, "channels": audio.samples.shape[0], "seconds": audio.seconds,
-        "lufs": loudness if math.isfinite(loudness) else -70.0, "peak": audio.peak,
-        "clipped": float((np.abs(audio.samples) >= CLIPPED).mean()),
+        "rate": audio.rate, "channels": len(audio.samples), "loudness": sound.loudness(heard),
+        "peak": audio.peak, "clipped": sound.clipped(audio), "bandwidth": sound.bandwidth(heard),
     }
 
 
-def of_tracks(tracks: dict[str, np.ndarray], rate: int) -> dict[str, float]:
-    """Shares of silence and singing (0 to 1), and vocals to accompaniment in dB where sung.
+def of_tracks(tracks: dict[str, np.ndarray], rate: int) -> dict[str, float | None]:
+    """Shares of silence and, with stems, of singing (0 to 1); vocals to accompaniment in LU.
 
-    `tracks`: samples (n,) by name; the last two need both stems.
+    `tracks`: samples (n,) by name.
     """
-    found = {"silence": float((levels(tracks["mix"], rate) < SILENCE_DB).mean())}
-    if "vocals" in tracks:
-        active = sung(tracks["vocals"], rate)
-        found["sung"] = float(active.mean())
-        if active.any():
-            pair = [_power(levels(tracks[name], rate)[active]) for name in _STEMS]
-            found["vocals_to_accompaniment"] = pair[0] - pair[1]
+    audio = {name: Audio(wave, rate) for name, wave in tracks.items()}
+    found: dict[str, float | None] = {"silent": sound.silence(audio[MIX])["silent"]}
+    if all(track in tracks for track in TRACKS):
+        found["sung"] = float(sung(tracks["vocals"], rate).mean())
+        found["vocal_ratio"] = sound.vocal_ratio(*(audio[track] for track in TRACKS))
     return found
-
-
-_STEMS = ("vocals", "accompaniment")
-
-
-def _power(level: np.ndarray) -> float:
-    """Mean of levels in dB, taken over their powers."""
-    return 10 * math.log10(float(np.power(10, level / 10).mean()) + 1e-12)

@@ -8,6 +8,7 @@ labels or lyrics are given, they count more than this (`join.py`).
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -44,11 +45,11 @@ def segment(wave: np.ndarray, rate: int, vocals: np.ndarray | None = None) -> li
     step = BLOCK * HOP / rate
     cuts = borders(novelty(similarity(rows), round(KERNEL_SECONDS / step)), MIN_SECONDS / step)
     edges = [0, *cuts, len(rows)]
-    pairs = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    pairs = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
     times = [0.0, *(cut * step for cut in cuts), seconds]
     active = None if vocals is None else quality.sung(vocals, rate)
-    level = [_level(wave, rate, a, b) for a, b in zip(times, times[1:], strict=False)]
-    singing = [_share(active, a, b) for a, b in zip(times, times[1:], strict=False)]
+    level = [_level(wave, rate, a, b) for a, b in itertools.pairwise(times)]
+    singing = [_share(active, a, b) for a, b in itertools.pairwise(times)]
     names = labels(kinds(rows, pairs), level, singing)
     return [
         Span(name, start, end)

@@ -1,7 +1,7 @@
-"""What is sung, where nobody wrote it down: words with times from a transformers model.
+"""What is sung, where nobody wrote it down: lines with times from a transformers model.
 
-In go vocals `(n,)`; out come words with seconds. A CTC model is read letter by letter (`align.py`),
-a Whisper-like one in its own way of long audio, phrase by phrase.
+In go vocals `(n,)`; out come lines with seconds. A CTC model is read letter by letter (`align.py`),
+its words joined up to the next pause; a Whisper-like one writes phrases itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from yue.data.align import CTC
-from yue.data.given import Timed
+from yue.data.given import Timed, as_lines
 from yue.errors import ModelError
 from yue.files import read_json
 
@@ -23,10 +23,12 @@ VERSION = 1
 class Transcriber(Protocol):
     """Sound to words."""
 
-    rate: int
+    @property
+    def rate(self) -> int:
+        """Samples per second that it hears."""
 
     def transcribe(self, wave: np.ndarray) -> list[Timed]:
-        """What a wave (n,) at `rate` says: words or phrases with their seconds."""
+        """What a wave (n,) at `rate` says: lines with their seconds."""
 
 
 def load(directory: Path, device: str = "cpu") -> Transcriber:
@@ -37,8 +39,24 @@ def load(directory: Path, device: str = "cpu") -> Transcriber:
     config = read_json(directory / "config.json") if (directory / "config.json").is_file() else {}
     architecture = "".join(config.get("architectures") or ())
     if "CTC" in architecture:
-        return CTC.load(directory, device)
+        return Letters(CTC.load(directory, device))
     return Phrases.load(directory, device)
+
+
+@dataclass(frozen=True, eq=False)
+class Letters:
+    """A CTC model."""
+
+    model: CTC
+
+    @property
+    def rate(self) -> int:
+        """Samples per second that it hears."""
+        return self.model.rate
+
+    def transcribe(self, wave: np.ndarray) -> list[Timed]:
+        """Lines with their seconds: words up to the next pause."""
+        return as_lines(self.model.transcribe(wave))
 
 
 @dataclass(frozen=True, eq=False)
