@@ -24,12 +24,10 @@ from torch.utils.checkpoint import checkpoint
 
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
+from yue.lm.attention import Attend, by_document, causal
 from yue.vocab import Vocabulary
 from yue.weights import SINGLE, fill, read_tensors, weight_files, write_tensors
 
-
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Rotated q (B, H, T, d), rotated k and v (B, KV heads, T, d) -> (B, H, T, d)."""
 
 Watch = Callable[[int, Tensor, Tensor], Tensor | None]
 """Layer number, its rotated q and k -> what is to be known of them, for training's sake."""
@@ -143,28 +141,6 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     wide = x.float()
     normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     return normed.to(x.dtype) * weight
-
-
-def causal(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """`Attend` to all earlier positions, or to those that `mask` (B, 1, T, T) allows."""
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True
-    )
-
-
-def by_document(lengths: Sequence[int]) -> Attend:
-    """`Attend` within each of the documents that a row packs, `lengths` long one after the other.
-
-    No mask is made: the work is that of the documents, not of the row.
-    """
-    if len(lengths) == 1:
-        return causal
-
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        parts = zip(*(x.split(list(lengths), dim=2) for x in (q, k, v)), strict=True)
-        return torch.cat([causal(*part) for part in parts], dim=2)
-
-    return attend
 
 
 class RMSNorm(nn.Module):
