@@ -201,10 +201,10 @@ class PhonemeTokenizer:
                 f"{file}: phones are not the {len(SYMBOLS)} of this version: "
                 "take the version of yue that made the model."
             )
-        lists = [values.get(name) for name in ("tags", "instructions")]
-        if not all(isinstance(value, list) for value in lists):
+        tags, instructions = values.get("tags"), values.get("instructions")
+        if not (isinstance(tags, list) and isinstance(instructions, list)):
             raise ModelError(f"{file}: needs lists of tags and instructions. Is it complete?")
-        return cls(*lists)
+        return cls(tags, instructions)
 
 
 def load_tokenizer(

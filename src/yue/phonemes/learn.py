@@ -92,7 +92,7 @@ def align(words: Sequence[Pair]) -> list[list[Graphone]]:
 
 def _first_scores(words: Iterable[Pair]) -> dict[Graphone, float]:
     """From how often a phone stands about where a letter does."""
-    counts: Counter[Graphone] = Counter()
+    counts: dict[Graphone, float] = defaultdict(float)
     for word, phones in words:
         bare = tuple(map(_flat, phones))
         for place, letter in enumerate(word):
@@ -104,7 +104,7 @@ def _first_scores(words: Iterable[Pair]) -> dict[Graphone, float]:
 
 
 def _log_shares(counts: Mapping[Graphone, float]) -> dict[Graphone, float]:
-    totals: Counter[str] = Counter()
+    totals: dict[str, float] = defaultdict(float)
     for (letter, *_), count in counts.items():
         totals[letter] += count
     return {graphone: math.log(count / totals[graphone[0]]) for graphone, count in counts.items()}
@@ -241,7 +241,8 @@ def _compact(
 ) -> Speller:
     costs = {ngram: _cost(probability) for ngram, probability in p.items()}
     # The start has no probability of its own, but a back-off.
-    return Speller(graphones, {START: 0, **costs}, {h: _cost(w) for h, w in left.items()})
+    backoffs = {h: cost for h, weight in left.items() if (cost := _cost(weight))}
+    return Speller(graphones, {START: 0, **costs}, backoffs)
 
 
 def _cost(probability: float) -> int:

@@ -26,7 +26,7 @@ from yue.phonemes.symbols import is_vowel
 _LETTER = r"[^\W\d_]"
 _TOKEN = re.compile(
     rf"(?P<dotted>(?:(?<!\w){_LETTER}\.){{2,}})"
-    rf"|(?P<word>['-]*{_LETTER}(?:{_LETTER}|['-])*)(?P<dot>\.)?"
+    rf"|(?P<word>(?<!['-])['-]*{_LETTER}(?:{_LETTER}|['-])*)(?P<dot>\.)?"
     rf"|(?P<money>[$£€¥])?(?:{NUMBER.pattern})(?P<percent>\s?%)?"
     r"|(?P<sign>[&@%]|[+°#](?=\s?\w))",
     re.IGNORECASE,
@@ -41,6 +41,8 @@ _DOTTED = {
 _CAPITALS = re.compile("[A-Z]{2,5}s?")
 _LETTER_NAMES = {"a": ("EY1",)}
 """Where the lexicon's entry for a letter is another word."""
+_LONGEST = 200
+"""Letters of an unknown word that are read; what is longer is no word."""
 _REMEMBERED = 1 << 16
 """Words whose phones are kept."""
 
@@ -102,18 +104,14 @@ class Reader:
         found = self._lexicon.lookup(word) or derived(word, self._lexicon.lookup)
         if found:
             return found
-        letters = re.sub("[^a-z]", "", shortened(word))
-        if not re.search("[aeiouy]", letters):
-            return self._consonants(letters, rolled="rr" in word)
-        phones = self._speller().spell(letters)
-        return phones if any(map(is_vowel, phones)) else self._letters(letters)
-
-    def _consonants(self, letters: str, *, rolled: bool) -> Phones:
-        """A word without a vowel, letter by letter; around a rolled R it is a sound: skrrt, grrr."""
-        if not rolled:
+        letters = re.sub("[^a-z]", "", shortened(word))[:_LONGEST]
+        rolled = "rr" in word  # skrrt, grrr
+        if not (rolled or re.search("[aeiouy]", letters)):
             return self._letters(letters)
-        phones = self._speller().spell(letters.replace("rr", "r"))
-        return tuple("ER1" if phone == "R" else phone for phone in phones)
+        phones = self._speller().spell(letters)
+        if rolled and not any(map(is_vowel, phones)):
+            phones = tuple("ER1" if phone == "R" else phone for phone in phones)
+        return phones if any(map(is_vowel, phones)) else self._letters(letters)
 
     def _letters(self, word: str) -> Phones:
         """Read letter by letter, each with its own stress, as in `U S A`."""

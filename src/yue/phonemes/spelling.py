@@ -13,6 +13,7 @@ import heapq
 import lzma
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from yue.phonemes.symbols import is_vowel
@@ -47,12 +48,14 @@ class Speller:
     costs: Mapping[str, int]
     backoffs: Mapping[str, int]
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _choices(self) -> dict[str, list[_Choice]]:
+        """By letter: the graphones that it may begin."""
         choices: dict[str, list[_Choice]] = {}
         for number, (letter, *phones) in enumerate(self.graphones):
             stressed = sum(phone.endswith("1") for phone in phones)
             choices.setdefault(letter, []).append((chr(FIRST_SYMBOL + number), stressed))
-        object.__setattr__(self, "_choices", choices)
+        return choices
 
     @classmethod
     def shipped(cls) -> Speller:
