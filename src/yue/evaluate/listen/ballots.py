@@ -64,8 +64,13 @@ def load(folder: Path) -> Votes:
             continue
         kept.setdefault((record["rater"], record["trial"]), _vote(record, truth))
     return Votes(
-        test["title"], tuple(key["systems"]), aspects, tuple(kept.values()), journal.damaged, strange,
-        len(test["raters"]),
+        title=test["title"],
+        systems=tuple(key["systems"]),
+        aspects=aspects,
+        votes=tuple(kept.values()),
+        damaged=journal.damaged,
+        strange=strange,
+        sessions=len(test["raters"]),
     )
 
 

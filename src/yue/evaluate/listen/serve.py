@@ -177,5 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             self.close_connection = True
 
+    def log_error(self, words: str, *values: Any) -> None:
+        """Say what went wrong; a browser that keeps its connection for later is no error."""
+        if not words.startswith("Request timed out"):
+            super().log_error(words, *values)
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing of what went well."""

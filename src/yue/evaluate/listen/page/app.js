@@ -230,9 +230,9 @@ function answer(value) {
     ?? all.find((one) => !answered(one)) ?? all[0];
   const input = [...field.querySelectorAll("input")].find((one) => one.value === value);
   input.checked = true;
+  changed(); // first: the button takes the focus only once it is enabled
   const open = all.find((one) => !answered(one));
   (open ? open.querySelector("input") : $("vote")).focus();
-  changed();
 }
 
 function changed() {
