@@ -39,7 +39,7 @@ INSTRUMENTAL_SECONDS = 3.5
 
 CHORUS_LIFT = 2.5
 SHORTEST_MELISMA = 0.45
-WIDEN = (0.75, 1.35)
+WIDEN = (0.8, 1.35)
 """How far fixed tempi may lie outside the genre's range."""
 
 _STREAMS = ("choice", "words", "tune", "band", "tags")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ STEP_SECONDS = 0.005
 SHORTEST, LONGEST = 4, 26
 """Steps of a consonant before it is squeezed."""
 
-VOWEL_SHARE, VOWEL_LEAST = 0.4, 9
+VOWEL_SHARE, VOWEL_LEAST = 0.3, 9
 """The held phone keeps this share of its note, and these steps."""
 
 REST_SECONDS = 0.12
@@ -39,41 +40,42 @@ def steps(seconds: float) -> int:
     return round(seconds / STEP_SECONDS)
 
 
-def place_phones(line: Line, natural: Sequence[int], stretch: float = 1.0) -> list[Placed]:
-    """The phones of a line in time.
+def place_phones(
+    line: Line, natural: Sequence[int], *, stretch: float = 1.0, earliest: int = 0
+) -> list[Placed]:
+    """The phones of a line in time, in order.
 
     `natural` are their lengths in steps as spoken, of all phones in a row; consonants keep them
-    times `stretch`, unless a note is too short for them. Neighbours touch, except over rests.
+    times `stretch`, unless there is too little time for them. Nothing begins before step
+    `earliest`. Neighbours touch, except over rests.
     """
     lengths = _consonants(line, natural, stretch)
-    placed: list[Placed] = []
-    first = 0
-    for number, syllable in enumerate(line.syllables):
-        count = len(syllable.phones)
-        own = lengths[first : first + count]
-        begin = steps(syllable.notes[0].start)
-        if number == 0 or _rests_before(line, number):
-            placed += _tile(first, number, begin - int(sum(own[: syllable.nucleus])),
-                            own[: syllable.nucleus])
-        joined = number + 1 < len(line.syllables) and not _rests_before(line, number + 1)
-        after = list(own[syllable.nucleus + 1 :])
-        owners = [(first + syllable.nucleus + 1 + k, number) for k in range(len(after))]
-        if joined:
-            following = line.syllables[number + 1]
-            onset = lengths[first + count : first + count + following.nucleus]
-            after += list(onset)
-            owners += [(first + count + k, number + 1) for k in range(len(onset))]
-            end = steps(following.notes[0].start)
+    owners = [number for number, s in enumerate(line.syllables) for _ in s.phones]
+    vowels = held_phones(line)
+    begins = [steps(syllable.notes[0].start) for syllable in line.syllables]
+    borders: dict[int, tuple[int, int]] = {}
+    _before(borders, range(vowels[0]), lengths, earliest, begins[0])
+    for number, vowel in enumerate(vowels):
+        following = owners.index(number + 1) if number + 1 < len(vowels) else len(owners)
+        if following == len(owners) or _rests_before(line, number + 1):
+            end = steps(line.syllables[number].notes[-1].end)
+            _from_vowel(borders, range(vowel, following), lengths, begins[number], end)
+            if following < len(owners):
+                onset = range(following, vowels[number + 1])
+                _before(borders, onset, lengths, end, begins[number + 1])
         else:
-            end = steps(syllable.notes[-1].end)
-        borders = _fit(begin, end, after)
-        placed.append(Placed(first + syllable.nucleus, number, begin, borders[0]))
-        placed += [
-            Placed(phone, owner, left, right)
-            for (phone, owner), left, right in zip(owners, borders, borders[1:], strict=False)
-        ]
-        first += count
-    return placed
+            until = range(vowel, vowels[number + 1])
+            _from_vowel(borders, until, lengths, begins[number], begins[number + 1])
+    return [Placed(phone, owners[phone], *borders[phone]) for phone in sorted(borders)]
+
+
+def held_phones(line: Line) -> list[int]:
+    """The place among the line's phones of each syllable's held one."""
+    places, first = [], 0
+    for syllable in line.syllables:
+        places.append(first + syllable.nucleus)
+        first += len(syllable.phones)
+    return places
 
 
 def _consonants(line: Line, natural: Sequence[int], stretch: float) -> list[int]:
@@ -88,19 +90,33 @@ def _rests_before(line: Line, number: int) -> bool:
     return after.start - before.end > REST_SECONDS
 
 
-def _tile(phone: int, syllable: int, start: int, lengths: Sequence[int]) -> list[Placed]:
-    """Phones one after the other, each its full length."""
-    placed = []
-    for offset, length in enumerate(lengths):
-        placed.append(Placed(phone + offset, syllable, start, start + length))
-        start += length
-    return placed
+def _before(
+    borders: dict[int, tuple[int, int]], phones: range, lengths: Sequence[int], earliest: int,
+    end: int,
+) -> None:
+    """Consonants after a rest: their own lengths, up to the vowel's beginning."""
+    own = [lengths[phone] for phone in phones]
+    _lay(borders, phones, _back(end, own, end - earliest))
 
 
-def _fit(begin: int, end: int, after: Sequence[int]) -> list[int]:
-    """Borders of the phones that follow a vowel, its own end first, `end` last."""
-    total = sum(after)
+def _from_vowel(
+    borders: dict[int, tuple[int, int]], phones: range, lengths: Sequence[int], begin: int, end: int
+) -> None:
+    """A vowel and the consonants after it, the last of them up to `end`."""
+    after = [lengths[phone] for phone in phones[1:]]
     room = end - begin - max(VOWEL_LEAST, VOWEL_SHARE * (end - begin))
-    share = min(1.0, max(room, 0.0) / total) if total else 1.0
-    left = end - np.cumsum([0, *(share * length for length in reversed(after))])
-    return [round(border) for border in reversed(left)]
+    _lay(borders, phones, [begin, *_back(end, after, max(room, 0.0))])
+
+
+def _lay(
+    borders: dict[int, tuple[int, int]], phones: range, marks: Sequence[int]
+) -> None:
+    borders.update(zip(phones, pairwise(marks), strict=True))
+
+
+def _back(end: int, lengths: Sequence[int], room: float) -> list[int]:
+    """Where phones begin that end at `end`, and `end` itself; squeezed if they lack room."""
+    total = sum(lengths)
+    share = min(1.0, room / total) if total else 1.0
+    left = end - np.cumsum([0, *(share * length for length in reversed(lengths))])
+    return [round(border) for border in reversed(left.tolist())]

@@ -44,8 +44,8 @@ VOICES = {
         formants=0.93, tilt=-1.5,
     ),
     "f1": Voice(
-        speaker="rms", gender="female", centre=63, timbres=("clear vocal", "bright vocal"),
-        formants=1.17,
+        speaker="rms", gender="female", centre=62, timbres=("clear vocal", "bright vocal"),
+        formants=1.15,
     ),
     "f2": Voice(
         speaker="rms", gender="female", centre=66, timbres=("high-pitched vocal", "airy vocal"),
@@ -60,8 +60,8 @@ VOICES = {
         formants=1.18,
     ),
     "f5": Voice(
-        speaker="rms", gender="female", centre=62, timbres=("mellow vocal", "smooth vocal"),
-        formants=1.15, tilt=-1.5,
+        speaker="rms", gender="female", centre=61, timbres=("mellow vocal", "smooth vocal"),
+        formants=1.12, tilt=-1.5,
     ),
     "c1": Voice(
         speaker="rms", gender="child", centre=68, timbres=("thin vocal", "youthful vocal"),

@@ -26,7 +26,7 @@ PITCH_FLOOR, PITCH_CEILING = 70.0, 350.0
 ENVELOPE_FLOOR = 97.0
 """Lowest F0 in Hz for which an FFT of 512 holds CheapTrick's window."""
 
-SMOOTHING = {"slt": 9, "awb": 5, "rms": 5}
+SMOOTHING = {"slt": 9, "awb": 5, "rms": 3}
 """Frames over which the envelopes of held sounds are averaged, per speaker: the ripple within
 flite's frames would become a tremor of 30 Hz once stretched."""
 
