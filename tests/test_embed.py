@@ -139,19 +139,6 @@ def test_clap_is_the_models_own_answer(clap: str) -> None:
     )
 
 
-def test_score_texts(clap: str) -> None:
-    model = Clap.load(clap)
-    songs = {"a": noise(3, 1), "b": noise(12, 2), "c": noise(2, 3)}
-    found = embed.score_texts(model, songs, {"b": "pop", "a": "rock", "z": "jazz"})
-    assert list(found["songs"]) == ["a", "b"] and found["left_out"] == ["c"]
-    assert found["mean"] == pytest.approx(sum(found["songs"].values()) / 2)
-    words = model.embed_text(["pop"])[0]
-    assert found["songs"]["b"] == pytest.approx(np.mean(model.embed(songs["b"]) @ words), abs=1e-6)
-    assert found["extractor"] == "clap" and found["weights"] == clap
-    assert found["licence"] == embed.UNKNOWN_LICENCE
-    assert embed.score_texts(model, songs, {})["mean"] is None
-
-
 def test_silence_and_short_songs_are_scored(clap: str) -> None:
     model = Clap.load(clap)
     assert np.isfinite(model.embed(Audio(np.zeros((1, 5 * RATE)), RATE))).all()

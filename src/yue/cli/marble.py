@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
@@ -29,8 +29,8 @@ def marble(
         name=["--model", "-m"],
         help="A YuE model whose Stage 1 listens: preset, directory or hub id.",
     )] = None,
-    embedder: Annotated[Literal["clap", "mert", "clamp3"] | None, Parameter(
-        help="Another listener, instead of --model."
+    embedder: Annotated[str | None, Parameter(
+        help="Another listener, instead of --model: clap, mert, clamp3 or ast."
     )] = None,
     weights: Annotated[str | None, Parameter(
         help="Its weights: hub id or folder; by default the published ones."
@@ -88,21 +88,14 @@ def _listener(
         raise OptionError("give --model or --embedder: who listens?")
     import torch
 
+    from yue.evaluate.against import load_embedder
     from yue.evaluate.hidden import OneLayer, Stage1Features
-    from yue.evaluate.options import ClapOptions, EmbedOptions
 
-    if model is not None:
-        dtype = torch.bfloat16 if half else torch.float32
-        return Stage1Features.load(model, device=device, dtype=dtype)
-    given = {} if weights is None else {"source": weights}
-    if embedder == "clap":
-        from yue.evaluate.clap import Clap
-
-        return OneLayer(Clap.load(**given, options=ClapOptions(device=device)))
-    from yue.evaluate.clamp3 import Clamp3, Mert
-
-    kind = Mert if embedder == "mert" else Clamp3
-    return OneLayer(kind.load(**given, options=EmbedOptions(device=device)))
+    if embedder is not None:
+        return OneLayer(load_embedder(embedder, weights, device=device))
+    assert model is not None
+    dtype = torch.bfloat16 if half else torch.float32
+    return Stage1Features.load(model, device=device, dtype=dtype)
 
 
 def _numbers(layers: str) -> list[int]:

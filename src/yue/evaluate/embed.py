@@ -69,26 +69,6 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12)
 
 
-def score_texts(
-    embedder: TextEmbedder, songs: Mapping[str, Audio], texts: Mapping[str, str]
-) -> dict[str, Any]:
-    """How well each song fits its text: `songs` (cosine of each), their `mean`, and how.
-
-    Songs without a text are left out and named in `left_out`.
-    """
-    both = [name for name in songs if name in texts]
-    words = embedder.embed_text([texts[name] for name in both]) if both else np.empty((0, 1))
-    scores = {
-        name: similarity(embedder.embed(songs[name]), text)
-        for name, text in zip(both, words, strict=True)
-    }
-    return {
-        "metric": "text similarity", **embedder.describe(), "songs": scores,
-        "mean": float(np.mean(list(scores.values()))) if scores else None,
-        "left_out": sorted(set(songs) - set(both)),
-    }
-
-
 def wave_of(audio: Audio, rate: int) -> np.ndarray:
     """Mono samples `(n,)` float32 at `rate`. Raises `AudioError` for less than a second."""
     wave = audio.mono().resample(rate).samples[0]

@@ -8,24 +8,20 @@ chosen and reported, since for YuE the published one is unclear. Scores are shar
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from yue.audio import Audio
 from yue.errors import AudioError, FileError, OptionError
 from yue.evaluate.embed import batches
 from yue.evaluate.hidden import Layered
+from yue.evaluate.keep import kept
 from yue.evaluate.marble_tasks import SPLITS, Splits, Task, Track, find_task, read_splits
 from yue.evaluate.options import ProbeOptions
 from yue.evaluate.probe import RATES, Split, Trained, train
-from yue.files import PathLike, write_bytes
+from yue.files import PathLike
 
 VERSION = 1
 LAYERS_AT_ONCE = 8
@@ -131,7 +127,7 @@ def _features(
             tell("listen", done, total)
             try:
                 states = _states(track, encoder, cache)
-            except (AudioError, FileError) as error:
+            except AudioError as error:
                 skipped[track.name] = str(error)
                 continue
             rows.append(_chosen(states, layers).transpose(1, 0, 2))
@@ -154,27 +150,10 @@ def _chosen(states: np.ndarray, layers: Sequence[int] | None) -> np.ndarray:
 
 def _states(track: Track, encoder: Layered, cache: PathLike | None) -> np.ndarray:
     """Features `(L, windows, D)` float16 of all files of a track."""
-    return np.concatenate([_of_file(file, encoder, cache) for file in track.files], axis=1)
-
-
-def _of_file(file: Path, encoder: Layered, cache: PathLike | None) -> np.ndarray:
-    """Features of one file, from the cache if it holds them."""
-    if cache is None:
-        return _half(encoder.states(Audio.read(file)))
-    try:
-        sound = file.read_bytes()
-    except OSError as error:
-        raise AudioError(f"{file} could not be read: {error.strerror}.") from error
-    made_by = json.dumps(encoder.describe(), sort_keys=True).encode()
-    place = Path(cache) / f"{hashlib.sha256(made_by + b'|' + sound).hexdigest()[:32]}.npy"
-    if place.is_file():
-        return np.asarray(np.load(place, allow_pickle=False))
-    states = _half(encoder.states(Audio.read(file)))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, states, allow_pickle=False)
-    write_bytes(place, buffer.getvalue())
-    return states
+    made_by = encoder.describe()
+    parts = [kept(file, made_by, lambda audio: _half(encoder.states(audio)), cache)
+             for file in track.files]
+    return np.concatenate(parts, axis=1)
 
 
 def _half(states: np.ndarray) -> np.ndarray:
