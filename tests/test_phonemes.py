@@ -109,6 +109,7 @@ def test_numbers_and_signs_become_words(line: str, expected: str) -> None:
     assert " ".join(spoken(line)) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**15 - 1))
 def test_cardinals_mean_their_number(number: int) -> None:
     """A slow twin: the words read back."""
@@ -198,6 +199,7 @@ def test_a_word_without_a_vowel_has_no_syllable() -> None:
     assert syllables(("Z",)) == [] and syllables(()) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(SYMBOLS), max_size=20))
 def test_syllables_hold_all_phones_in_order(phones: list[str]) -> None:
     found = syllables(phones)
