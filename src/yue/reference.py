@@ -94,7 +94,7 @@ def _first_codebook(source: PathLike | Audio, codec: XCodec) -> np.ndarray:
             f"the reference is {audio.seconds:.3f} s long: at least {hop / audio.rate:.3f} s are "
             "needed, and about 30 s work best."
         )
-    device = codec.fc_post2.weight.device
+    device = codec.device
     with torch.inference_mode(), full_precision():
         codes = codec.encode(torch.from_numpy(audio.samples).to(device), 1)
     return codes[0, 0].cpu().numpy()

@@ -18,6 +18,7 @@ from yue.codec.layers import full_precision
 from yue.codec.vocos import Vocos
 from yue.codec.xcodec import XCodec
 from yue.draft import Codes
+from yue.errors import OptionError
 from yue.mix import UPSTREAM_CLAMP, Crossover, add_up, upstream_join
 from yue.options import RenderOptions
 from yue.vocab import TRACKS
@@ -41,6 +42,7 @@ def render(
 
     The lengths are frames * hop of the codec or of the upsampler, the same time span.
     """
+    options = _possible(options, codec)
     total = len(TRACKS) * codes.frames
     stems, lows, report = [], [], {}
     high_rate = _output_rate(codec, upsamplers, options)
@@ -60,6 +62,20 @@ def render(
         mix, report["scaled_by"] = add_up(stems, options.peak)
     named = zip(("mix", *TRACKS), (mix, *stems), strict=True)
     return {name: Audio(samples[None], high_rate) for name, samples in named}, report
+
+
+def _possible(options: RenderOptions, codec: XCodec) -> RenderOptions:
+    """The options as a codec without a decoder can follow them.
+
+    Raises `OptionError` for a mode that is about that decoder.
+    """
+    if codec.config.decoder_channels:
+        return options
+    if options.mode in ("codec", "upstream"):
+        raise OptionError(
+            f"mode = {options.mode!r}: this model's codec has no decoder of its own; use clean."
+        )
+    return options.replace(mode="upsampled")
 
 
 def _output_rate(codec: XCodec, upsamplers: Mapping[str, Vocos], options: RenderOptions) -> int:
@@ -108,7 +124,7 @@ def pieces(
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Cut codes (K, T): `(first, last, features (1, D, n))` with `context` frames around."""
     frames = codes.shape[-1]
-    device = codec.fc_post2.weight.device
+    device = codec.device
     for first in range(0, frames, PIECE_FRAMES):
         last = min(first + PIECE_FRAMES, frames)
         part = codes[:, max(0, first - context) : last + context].astype(np.int64)

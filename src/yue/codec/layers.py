@@ -186,6 +186,34 @@ class SemanticEncoder(nn.Module):
         return self.conv_blocks(self.conv(x))
 
 
+class SemanticDecoderBlock(nn.Module):
+    """A convolution with bias and two units."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _Nested(nn.Conv1d(channels, channels, 3, padding=1))
+        self.res_units = nn.Sequential(SemanticUnit(channels), SemanticUnit(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        return self.res_units(self.conv(x))
+
+
+class SemanticDecoder(nn.Module):
+    """Gives the teacher's features back from quantised ones; needed in training only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _Nested(nn.Conv1d(channels, channels, 3, padding=1, bias=False))
+        blocks = (SemanticDecoderBlock(channels) for _ in range(2))
+        self.conv_blocks = nn.Sequential(*blocks)
+        self.conv2 = _Nested(nn.Conv1d(channels, channels, 3, padding=1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        return self.conv2(self.conv_blocks(self.conv1(x)))
+
+
 class _Nested(nn.Module):
     """A convolution one name deeper, as the checkpoint spells it."""
 

@@ -97,7 +97,9 @@ class ISTFT(nn.Module):
         weights = self.window.square()[None, :, None].expand(1, -1, spectrum.shape[-1])
         trim = (self.n_fft - self.hop) // 2
         wave, weight = self._add_up(frames), self._add_up(weights)
-        return (wave / weight)[:, trim : wave.shape[1] - trim]
+        # Cut before dividing: at the very ends the weight is 0, and so would be the gradient's.
+        kept = slice(trim, wave.shape[1] - trim)
+        return wave[:, kept] / weight[:, kept]
 
     def _add_up(self, frames: Tensor) -> Tensor:
         """Overlapping frames (B, n_fft, T) -> (B, hop * (T - 1) + n_fft)."""

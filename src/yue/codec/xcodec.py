@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yue.codec.layers import Decoder, Encoder, SemanticEncoder
+from yue.codec.mel import MelConfig, MelEncoder
 from yue.codec.quantize import ResidualQuantizer
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
@@ -35,6 +36,7 @@ class XCodecConfig:
     strides: tuple[int, ...] = (8, 5, 4, 2)
     encoder_channels: int = 64
     decoder_channels: int = 1024
+    """0: the codec has no decoder of its own, and the upsampler gives the whole band."""
     latent: int = 256
     codebooks: int = 12
     codebook_size: int = 1024
@@ -42,13 +44,17 @@ class XCodecConfig:
     """Arguments of transformers' HubertConfig; None: no semantic branch."""
     semantic_size: int = 0
     """Channels of the semantic features; 0 without a semantic branch."""
+    mel: Mapping[str, Any] | None = None
+    """Sizes of encoders on a mel spectrogram (`MelConfig`) instead of the published ones."""
     silence: int | None = None
     """The first codebook's code of silence, measured when the codec was converted."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strides", tuple(self.strides))
-        if (self.semantic is None) != (self.semantic_size == 0):
-            raise ModelError("codec config: semantic and semantic_size go together.")
+        if (self.semantic is None and self.mel is None) and self.semantic_size:
+            raise ModelError("codec config: semantic_size without a semantic model or mel.")
+        if self.semantic is not None and (self.mel is not None or not self.semantic_size):
+            raise ModelError("codec config: semantic needs semantic_size, and excludes mel.")
 
     @property
     def hop(self) -> int:
@@ -96,28 +102,45 @@ class XCodec(nn.Module):
         self.config = config
         c = config
         self.quantizer = ResidualQuantizer(c.codebooks, c.codebook_size, c.width)
-        self.fc_post2 = nn.Linear(c.width, c.latent)
-        self.decoder_2 = Decoder(c.decoder_channels, c.strides, c.latent)
+        if c.decoder_channels:
+            self.fc_post2 = nn.Linear(c.width, c.latent)
+            self.decoder_2 = Decoder(c.decoder_channels, c.strides, c.latent)
         self.decode_only = decode_only
         if decode_only:
             return
-        self.encoder = Encoder(c.encoder_channels, c.strides, c.latent)
         self.fc_prior = nn.Linear(c.width, c.width)
+        if c.mel is not None:
+            mel = MelConfig.from_dict(c.mel)
+            self.encoder: nn.Module = MelEncoder(mel, c.sample_rate, c.hop, c.latent)
+            if c.semantic_size:
+                self.semantic_model = MelEncoder(mel, c.sample_rate, c.hop, c.semantic_size)
+            return
+        self.encoder = Encoder(c.encoder_channels, c.strides, c.latent)
         if c.semantic is not None:
             self.encoder_semantic = SemanticEncoder(c.semantic_size)
             self.semantic_model = _hubert(c.semantic)
 
     @property
     def context(self) -> int:
-        """Frames on either side that one decoded frame depends on."""
-        return self.decoder_2.context
+        """Frames on either side that one decoded frame depends on; 0 without a decoder."""
+        return self.decoder_2.context if self.config.decoder_channels else 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codebooks are."""
+        return self.quantizer.codebooks[0].embed.device
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes (B, K, T) -> quantised features (B, D, T): also what the upsampler reads."""
         return self.quantizer.decode(codes)
 
     def decode_features(self, features: Tensor) -> Tensor:
-        """Quantised features (B, D, T) -> waveform (B, hop * T), unbounded."""
+        """Quantised features (B, D, T) -> waveform (B, hop * T), unbounded.
+
+        Raises `ModelError` if the codec has no decoder.
+        """
+        if not self.config.decoder_channels:
+            raise ModelError("this codec has no decoder of its own: use its upsampler.")
         latent = self.fc_post2(features.transpose(1, 2)).transpose(1, 2)
         return self.decoder_2(latent)[:, 0]
 
@@ -128,9 +151,9 @@ class XCodec(nn.Module):
     def encode(self, wave: Tensor, codebooks: int | None = None) -> Tensor:
         """Waveform (B, S) at `sample_rate` -> codes (B, codebooks, T).
 
-        T is (S - 80) // 320 + 1 with HuBERT's features, (S + 8) // 320 without a semantic branch.
-        The whole clip is encoded at once: the semantic model sees all of it, so the codes of a
-        cut differ from a cut of the codes.
+        T is (S - 80) // 320 + 1 with HuBERT's features, (S + 8) // 320 without a semantic branch,
+        S // 320 with mel encoders. The whole clip is encoded at once: HuBERT sees all of it, so
+        the codes of a cut differ from a cut of the codes.
         """
         if self.decode_only:
             raise ModelError("this codec was loaded for decoding only.")
@@ -140,17 +163,34 @@ class XCodec(nn.Module):
 
     def features(self, wave: Tensor) -> Tensor:
         """Waveform (B, S) -> features before quantisation (B, D, T)."""
+        heard = self._heard_as_mel(wave) if self.config.mel is not None else self._heard(wave)
+        return self.fc_prior(heard.transpose(1, 2)).transpose(1, 2)
+
+    def _heard(self, wave: Tensor) -> Tensor:
+        """Both published encoders (B, D, T); the acoustic one pads where the lengths differ."""
         half = self.config.hop // 2
         acoustic = self.encoder(wave[:, None])
-        if self.config.semantic is not None:
-            semantic = self.encoder_semantic(self.semantic(wave))
-            if acoustic.shape[-1] != semantic.shape[-1]:
-                acoustic = self.encoder(F.pad(wave, (half, half))[:, None])
-            acoustic = torch.cat([acoustic, semantic], dim=1)
-        return self.fc_prior(acoustic.transpose(1, 2)).transpose(1, 2)
+        if self.config.semantic is None:
+            return acoustic
+        semantic = self.encoder_semantic(self.semantic(wave))
+        if acoustic.shape[-1] != semantic.shape[-1]:
+            acoustic = self.encoder(F.pad(wave, (half, half))[:, None])
+        return torch.cat([acoustic, semantic], dim=1)
+
+    def _heard_as_mel(self, wave: Tensor) -> Tensor:
+        """Both mel encoders (B, D, T)."""
+        acoustic = self.encoder(wave)
+        if not self.config.semantic_size:
+            return acoustic
+        return torch.cat([acoustic, self.semantic(wave)], dim=1)
 
     def semantic(self, wave: Tensor) -> Tensor:
-        """Waveform (B, S) -> the teacher's features (B, C, T): the mean of all hidden states."""
+        """Waveform (B, S) -> the teacher's features (B, C, T).
+
+        HuBERT's are the mean of all its hidden states.
+        """
+        if self.config.mel is not None:
+            return self.semantic_model(wave)
         half = self.config.hop // 2
         output = self.semantic_model(F.pad(wave, (half, half)), output_hidden_states=True)
         return torch.stack(output.hidden_states).mean(0).transpose(1, 2)
@@ -158,8 +198,7 @@ class XCodec(nn.Module):
     @torch.inference_mode()
     def silence_code(self, seconds: float = 2.0) -> int:
         """The first codebook's most frequent code in a stretch of zeros."""
-        device = self.fc_post2.weight.device
-        wave = torch.zeros(1, int(seconds * self.config.sample_rate), device=device)
+        wave = torch.zeros(1, int(seconds * self.config.sample_rate), device=self.device)
         return int(self.encode(wave, 1).flatten().mode().values)
 
     @classmethod

@@ -6,19 +6,18 @@ The unit of work is a shard, as in `make`: written aside and renamed, skipped wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from yue.audio import Audio
 from yue.codec.xcodec import XCodec
-from yue.data.records import Part, Phone, Record, check, write
+from yue.data.records import Record, write
 from yue.errors import FileError
 from yue.files import PathLike, read_json
-from yue.songbook.rows import LANGUAGE, LICENCE
+from yue.songbook.rows import record_of
 from yue.vocab import TRACKS
 
 Report = Callable[[str, float, float], None]
@@ -61,27 +60,3 @@ def encode_song(sheet: Path, codec: XCodec) -> Record:
 def _codes(path: Path, codec: XCodec) -> np.ndarray:
     wave = Audio.read(path).mono().resample(codec.config.sample_rate).samples
     return codec.encode(torch.from_numpy(wave))[0].numpy().astype(np.int16)
-
-
-def record_of(
-    sheet: Mapping[str, Any], codes: Mapping[str, np.ndarray], frame_rate: int
-) -> Record:
-    """A sheet, as `rows.full_sheet` wrote it, with codes: the record that `to_record` makes."""
-    frames = min(array.shape[-1] for array in codes.values())
-
-    def at(seconds: float) -> int:
-        return min(max(0, round(seconds * frame_rate)), frames)
-
-    lines: Sequence[Mapping[str, Any]] = sheet["songbook"]["lines"]
-    return check(Record(
-        id=sheet["id"], codes={name: array[..., :frames] for name, array in codes.items()},
-        parts=tuple(
-            Part(p["label"], p["text"], at(p["start"]), at(p["end"])) for p in sheet["parts"]
-        ),
-        tags=tuple(sheet["tags"]), language=LANGUAGE, licence=LICENCE,
-        phones=tuple(
-            Phone(p["symbol"], at(p["start"]), at(p["end"]), lines[p["line"]]["section"])
-            for p in sheet["phones"]
-        ),
-        notes={"songbook": sheet["songbook"]},
-    ))

@@ -1,0 +1,77 @@
+"""How far two waveforms are apart, as the ear would weigh it: mel and STFT distances.
+
+Waveforms (B, S) of one rate go in, scalars come out. Used as losses and as figures of quality.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from yue.codec.mel import hann, mel_filters
+
+FLOOR = 1e-5
+"""Magnitudes below this are silence: -100 dB of full scale."""
+MEL_SCALES: tuple[tuple[int, int], ...] = ((512, 40), (1024, 80), (2048, 100))
+"""(window, bands) of the mel distance; the hop is a quarter of the window."""
+
+
+def magnitudes(wave: Tensor, n_fft: int) -> Tensor:
+    """|STFT| (B, n_fft / 2 + 1, frames) with a Hann window and a hop of a quarter of it."""
+    window = hann(n_fft, wave.device)
+    spectrum = torch.stft(wave, n_fft, n_fft // 4, window=window, return_complex=True)
+    # abs() of an exact zero has no finite gradient.
+    power = torch.view_as_real(spectrum).square().sum(-1)
+    return power.clamp_min(FLOOR**2).sqrt()
+
+
+def mel(wave: Tensor, sample_rate: int, n_fft: int, bands: int) -> Tensor:
+    """Mel magnitudes (B, bands, frames)."""
+    return mel_filters(sample_rate, n_fft, bands).to(wave.device) @ magnitudes(wave, n_fft)
+
+
+def mel_distance(
+    a: Tensor, b: Tensor, sample_rate: int, scales: Sequence[tuple[int, int]] = MEL_SCALES
+) -> Tensor:
+    """Mean absolute difference of log mel magnitudes in nepers, over several windows."""
+    parts = [
+        F.l1_loss(*((mel(x, sample_rate, n, k) / n**0.5).clamp_min(FLOOR).log() for x in (a, b)))
+        for n, k in scales
+    ]
+    return torch.stack(parts).mean()
+
+
+def stft_distance(a: Tensor, b: Tensor, windows: Sequence[int] = (512, 1024, 2048)) -> Tensor:
+    """Spectral convergence plus mean absolute log difference (multi-resolution STFT loss)."""
+    parts = []
+    for n in windows:
+        x, y = magnitudes(a, n), magnitudes(b, n)
+        convergence = (x - y).norm() / y.norm().clamp_min(FLOOR)
+        parts.append(convergence + F.l1_loss(x.log(), y.log()))
+    return torch.stack(parts).mean()
+
+
+def chroma(wave: Tensor, sample_rate: int, hop: int) -> Tensor:
+    """Share of energy per pitch class (B, 12, S // hop), C first; 110 Hz to 1.76 kHz."""
+    n_fft = 8192 if sample_rate > 24_000 else 4096
+    window = hann(n_fft, wave.device)
+    padded = F.pad(wave, (n_fft // 2, n_fft // 2))
+    power = torch.stft(
+        padded, n_fft, hop, window=window, center=False, return_complex=True
+    ).abs().square()
+    energy = _pitch_classes(sample_rate, n_fft).to(wave.device) @ power
+    return (energy / energy.sum(1, keepdim=True).clamp_min(FLOOR))[..., : wave.shape[-1] // hop]
+
+
+@functools.lru_cache(maxsize=4)
+def _pitch_classes(sample_rate: int, n_fft: int) -> Tensor:
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    classes = torch.zeros(12, len(bins))
+    inside = (bins >= 110) & (bins <= 1760)
+    notes = (69 + 12 * torch.log2(bins.clamp_min(1) / 440)).round().long() % 12
+    classes[notes[inside], inside.nonzero()[:, 0]] = 1.0
+    return classes

@@ -1,0 +1,203 @@
+"""Training a codec: clips, phases, resuming, what comes out, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from yue.codec.layers import SemanticDecoder
+from yue.codec.vocos import load_upsamplers
+from yue.codec.xcodec import XCodec
+from yue.draft import Codes, Sung
+from yue.errors import FileError, ModelError, OptionError
+from yue.options import RenderOptions
+from yue.phonemes import PHONES
+from yue.render import render
+from yue.train.clips import REST, UNKNOWN, UNPITCHED, Clips, labels_of
+from yue.train.codec import CodecRun, Trainer, TrainingError
+
+RATE = 32_000
+SEMANTIC = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+    "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True,
+    "conv_dim": [8] * 7, "num_conv_pos_embeddings": 7, "num_conv_pos_embedding_groups": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two songs of four seconds: notes with labels, and chords without."""
+    folder = tmp_path_factory.mktemp("songs")
+    t = np.arange(4 * RATE) / RATE
+    for name, midi in (("a", 57), ("b", 64)):
+        hertz = 440 * 2 ** ((midi - 69) / 12)
+        voice = 0.3 * np.sin(2 * np.pi * hertz * t) * (t >= 1)
+        chord = sum(0.1 * np.sin(2 * np.pi * hertz * k * t) for k in (1, 1.25, 1.5))
+        soundfile.write(folder / f"{name}.vocals.flac", voice, RATE)
+        soundfile.write(folder / f"{name}.accompaniment.flac", np.asarray(chord), RATE)
+        labels = {
+            "phones": [
+                {"symbol": "S", "start": 1.0, "end": 1.2}, {"symbol": "AA1", "start": 1.2, "end": 4}
+            ],
+            "songbook": {"notes": [[1.0, 4.0, midi, 0, 0]]},
+        }
+        (folder / f"{name}.json").write_text(json.dumps(labels))
+    return folder
+
+
+def config(songs: Path, **changes: Any) -> CodecRun:
+    values: dict[str, Any] = {
+        "data": {
+            track: [f"{songs}/*.{track}.flac"] for track in ("vocals", "accompaniment")
+        },
+        "codec": {
+            "encoder_channels": 2, "decoder_channels": 0, "latent": 8, "codebooks": 2,
+            "codebook_size": 32, "semantic_size": 16, "semantic": SEMANTIC,
+        },
+        "upsampler": {
+            "sample_rate": RATE, "dim": 16, "intermediate": 32, "layers": 1, "n_fft": 1280,
+            "hop": 640,
+        },
+        "adversary_sizes": [256], "adversary_channels": 4,
+        "phases": [
+            {"train": "teacher", "steps": 3, "batch": 2, "frames": 40},
+            {"train": "codec", "steps": 4, "batch": 2, "frames": 30, "adversary": 0.1},
+            {"train": "upsampler", "steps": 3, "batch": 2, "frames": 30, "dropout": 0.5,
+             "noise": 0.1},
+        ],
+    }
+    return CodecRun.make(values | changes)
+
+
+def test_labels_say_what_is_sung_in_each_frame(songs: Path) -> None:
+    known = labels_of(songs / "a.vocals.flac", "vocals", 50)
+    assert (known.phones[:50] == REST).all() and (known.pitch[:60] == UNPITCHED).all()
+    assert (known.phones[50:60] == PHONES.index("S")).all()
+    assert (known.phones[60:] == PHONES.index("AA")).all() and (known.pitch[60:] == 57 - 36).all()
+    assert (labels_of(songs / "a.accompaniment.flac", "accompaniment", 50).phones == UNKNOWN).all()
+    beyond = known.cut(190, 210)
+    assert (beyond.phones[10:] == REST).all() and len(beyond.pitch) == 20
+
+
+def test_a_clip_depends_on_its_seed_alone(songs: Path) -> None:
+    clips = config(songs).clips()
+    one, two = (clips.batch("vocals", 3, 30, [1, 2]) for _ in range(2))
+    assert one.wave.shape == (3, 30 * 640) and one.coarse.shape == (3, 30 * 320)
+    assert torch.equal(one.wave, two.wave) and torch.equal(one.phones, two.phones)
+    assert not torch.equal(one.wave, clips.batch("vocals", 3, 30, [1, 3]).wave)
+
+
+def test_the_waves_and_the_labels_of_a_clip_belong_together(songs: Path) -> None:
+    batch = config(songs).clips().batch("vocals", 8, 50, [5])
+    sounding = batch.coarse.unflatten(1, (50, 320)).square().mean(-1).sqrt() > 0.05
+    inner = slice(1, -1)
+    silent = (batch.phones == REST)[:, inner]
+    assert not (sounding[:, inner] & silent & silent.roll(1, 1) & silent.roll(-1, 1)).any()
+
+
+def test_a_run_ends_in_directories_that_sing(songs: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(songs), tmp_path / "run")
+    assert trainer.train()
+    made = trainer.export(tmp_path / "model")
+    codec, upsamplers = XCodec.load(made / "codec", decode_only=False), load_upsamplers(
+        made / "upsampler"
+    )
+    wave = torch.from_numpy(soundfile.read(songs / "a.vocals.flac")[0]).float()[None, : 3 * 16_000]
+    codes = codec.encode(wave)[0].numpy()
+    assert codes.shape == (2, 150) and codec.config.silence is not None
+    song = Codes(codes=np.stack([codes, codes]), sections=(Sung("verse", "", 150),), frame_rate=50)
+    sounds, _ = render(song, codec, upsamplers, RenderOptions())
+    assert sounds["mix"].rate == RATE and sounds["mix"].samples.shape == (1, 150 * 640)
+    with pytest.raises(OptionError, match="no decoder of its own"):
+        render(song, codec, upsamplers, RenderOptions(mode="codec"))
+    with pytest.raises(ModelError, match="use its upsampler"):
+        codec.decode(torch.from_numpy(codes)[None].long())
+
+
+def test_a_run_that_was_cut_off_ends_as_it_would_have(songs: Path, tmp_path: Path) -> None:
+    whole = Trainer(config(songs), tmp_path / "whole")
+    whole.train()
+
+    class CutOffError(RuntimeError):
+        pass
+
+    for stop in ("codec 2", "upsampler 1"):
+        def tell(what: str, figures: Any, stop: str = stop) -> None:
+            if what.startswith(stop):
+                raise CutOffError
+
+        cut = Trainer(config(songs, save_every=1), tmp_path / "cut", resume=True)
+        with pytest.raises(CutOffError):
+            cut.train(tell=tell)
+    rest = Trainer(config(songs), tmp_path / "cut", resume=True)
+    assert rest.train()
+    for name, tensor in whole.shop.state_dict().items():
+        assert torch.equal(tensor, rest.shop.state_dict()[name]), name
+
+
+def test_a_codec_with_its_own_decoder_learns_to_give_a_tone_back(
+    songs: Path, tmp_path: Path
+) -> None:
+    codec = {
+        "encoder_channels": 2, "decoder_channels": 32, "latent": 8, "codebooks": 2,
+        "codebook_size": 16,
+    }
+    phases = [{
+        "train": "codec", "steps": 25, "batch": 2, "frames": 25, "rate": 3e-3, "warmup": 1,
+    }]
+    trainer = Trainer(config(songs, codec=codec, phases=phases), tmp_path / "run")
+    seen: list[Any] = []
+    trainer.train(tell=lambda what, figures: seen.append(dict(figures)))
+    for name in ("vocals.codec_mel", "vocals.mel", "accompaniment.mel"):
+        assert np.mean([row[name] for row in seen[-5:]]) < np.mean([row[name] for row in seen[:5]])
+
+
+def test_the_teacher_learns_the_pitch_of_a_tone(songs: Path, tmp_path: Path) -> None:
+    phases = [{
+        "train": "teacher", "track": "vocals", "steps": 120, "batch": 2, "frames": 40,
+        "rate": 5e-3, "warmup": 10,
+    }]
+    trainer = Trainer(config(songs, phases=phases), tmp_path / "run")
+    trainer.train()
+    batch = trainer.clips.batch("vocals", 8, 40, [99])
+    features = trainer.shop.codec.semantic(batch.coarse)
+    right = trainer.shop.taught.accuracy(features, batch)
+    assert right["phone"] > 0.8 and right["pitch"] > 0.7
+
+
+def test_the_semantic_decoder_has_the_published_names() -> None:
+    lines = (Path(__file__).parent / "golden" / "xcodec_state_dict.txt").read_text().splitlines()
+    published = {
+        line.split()[0].removeprefix("decoder_semantic.")
+        for line in lines if line.startswith("decoder_semantic.")
+    }
+    assert set(SemanticDecoder(4).state_dict()) == published
+
+
+def test_what_is_refused(songs: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="did you mean 'phases'"):
+        CodecRun.make({"phase": []})
+    with pytest.raises(OptionError, match="did you mean 'frames'"):
+        config(songs, phases=[{"frame": 3}])
+    with pytest.raises(FileError, match="no file matches"):
+        Clips.find({"vocals": [f"{tmp_path}/*.wav"]}, sample_rate=RATE, coarse_rate=16_000)
+    Trainer(config(songs), tmp_path / "run")
+    with pytest.raises(FileError, match="holds a run already"):
+        Trainer(config(songs), tmp_path / "run")
+    (tmp_path / "broken.toml").write_text("codec = [")
+    with pytest.raises(FileError, match="not valid TOML"):
+        CodecRun.read(tmp_path / "broken.toml")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(songs: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(songs), tmp_path / "run")
+    with torch.no_grad():
+        trainer.shop.taught.phone.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="phase 0, step 0"):
+        trainer.train()
