@@ -137,7 +137,7 @@ def report(
 
 def _read_prompts(path: Path) -> dict[str, Mapping[str, str]]:
     """Genres and lyrics by the song's name."""
-    found = {}
+    found: dict[str, Mapping[str, str]] = {}
     for item in read_batch(path):
         lyrics = item.get("lyrics")
         if lyrics is None:

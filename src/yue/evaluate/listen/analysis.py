@@ -234,12 +234,14 @@ def _strength_intervals(table: Table, resamples: int, seed: int) -> np.ndarray:
     """Bootstrap intervals of the strengths, `(2, S)`: the wider of raters and prompts."""
     columns = np.stack([table.left, table.right, table.outcome], axis=1)
     cells, member = np.unique(columns, axis=0, return_inverse=True)
+    left, right, outcome = cells.T
     to_cells = np.eye(len(cells))[member.ravel()]
 
     def values(weights: np.ndarray) -> np.ndarray:
         draws = weights @ to_cells
         return np.stack([
-            fit(*cells.T, table.systems, weights=draw, prior=WEAK_PRIOR).values for draw in draws
+            fit(left, right, outcome, table.systems, weights=draw, prior=WEAK_PRIOR).values
+            for draw in draws
         ])
 
     return _wider([

@@ -108,7 +108,7 @@ def _slopes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradient `(P,)` and information `(P, P)` of the log-likelihood."""
     free = design.shape[1]
-    tie = theta[free] if ties else -math.inf
+    tie = float(theta[free]) if ties else -math.inf
     ahead, equal, behind = _chances(design @ theta[:free], tie)
     lead = ahead - behind
     gradient = design.T @ (weight * (outcome - lead)) / 2

@@ -122,7 +122,8 @@ class Desk:
     def _view(self, rater: int) -> dict[str, Any]:
         trials = self.test["raters"][rater]["trials"]
         left = [trial for trial in trials if (rater, trial["id"]) not in self._voted]
-        view = {"done": len(trials) - len(left), "total": len(trials), "trial": None}
+        done = len(trials) - len(left)
+        view: dict[str, Any] = {"done": done, "total": len(trials), "trial": None}
         if left:
             if (rater, left[0]["id"]) not in self._opened:
                 self._write({"kind": "open", "rater": rater, "trial": left[0]["id"]})

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,24 +82,27 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/api/about":
-            self._json(HTTPStatus.OK, self._desk.about())
+            self._answer(self._desk.about)
         elif path == "/api/session":
             self._answer(lambda: self._desk.session(self._token))
         elif path in self._server.files:
             self._file(self._server.files[path])
         else:
-            self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such page."})
+            self._answer(self._nothing)
 
     def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def _post(self) -> dict[str, Any]:
         body = self._body()
-        if body is None:
-            return
         if self.path == "/api/join":
-            self._answer(lambda: {"token": self._desk.join()})
-        elif self.path == "/api/vote":
-            self._answer(lambda: self._desk.vote(self._token, body))
-        else:
-            self._json(HTTPStatus.NOT_FOUND, {"error": "There is no such page."})
+            return {"token": self._desk.join()}
+        if self.path == "/api/vote":
+            return self._desk.vote(self._token, body)
+        return self._nothing()
+
+    def _nothing(self) -> dict[str, Any]:
+        raise RefusedError(HTTPStatus.NOT_FOUND, "There is no such page.")
 
     @property
     def _server(self) -> ListenServer:
@@ -112,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _token(self) -> str:
         return str(self.headers.get("X-Rater", ""))
 
-    def _answer(self, ask: Any) -> None:
+    def _answer(self, ask: Callable[[], dict[str, Any]]) -> None:
         """What the desk says, or why not."""
         try:
             self._json(HTTPStatus.OK, ask())
@@ -123,31 +127,28 @@ class _Handler(BaseHTTPRequestHandler):
             message = "The vote could not be kept. Please wait a moment and try again."
             self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": message})
 
-    def _body(self) -> dict[str, Any] | None:
-        """The JSON object sent, or `None` after it was refused.
+    def _body(self) -> dict[str, Any]:
+        """The JSON object sent. A body that is refused unread ends the connection.
 
         Browsers send this content type across sites only after asking, and no one says yes here.
         """
-        kind = self.headers.get_content_type()
+        ends, self.close_connection = self.close_connection, True
         length = self.headers.get("Content-Length", "")
-        if kind != "application/json":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON is expected.")
+        if self.headers.get_content_type() != "application/json":
+            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON is expected.")
         if not (length.isascii() and length.isdigit()):
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "Content-Length is expected.")
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is expected.")
         if len(length) > 9 or int(length) > LARGEST_BODY:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is too much.")
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is too much.")
+        data = self.rfile.read(int(length))
+        self.close_connection = ends
         try:
-            body = json.loads(self.rfile.read(int(length)))
+            body = json.loads(data)
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            return self._refuse(HTTPStatus.BAD_REQUEST, "A JSON object is expected.")
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "A JSON object is expected.")
         return body
-
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Refuse a body; what may still come of it must not pass for the next request."""
-        self.close_connection = True
-        self._json(status, {"error": message})
 
     def _json(self, status: HTTPStatus, value: Any) -> None:
         data = json.dumps(value, ensure_ascii=False).encode()

@@ -15,7 +15,7 @@ from typing import Any
 
 from yue.errors import FileError
 
-FIELDS = {
+FIELDS: dict[str, dict[str, type]] = {
     "join": {"rater": int},
     "open": {"rater": int, "trial": str},
     "vote": {"rater": int, "trial": str, "answers": dict},
