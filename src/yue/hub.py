@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class ModelSpec:
     """LoRA adapters for Stage 1, in peft's layout, merged in this order."""
     references: bool | None = None
     """Whether Stage 1 was trained with reference audio; None: not known, so allowed."""
+    compose: Mapping[str, Any] = field(default_factory=dict)
+    """The model's own defaults of `ComposeOptions`; what is asked for goes before them."""
     name: str = ""
 
     @classmethod

@@ -235,7 +235,7 @@ class Yue:
         """Like `compose`, but yields the drafts (one per take) after each section."""
         if after is not None and after.first != 0:
             raise OptionError("after: a draft must hold its song's first section; use draft[:k].")
-        o = ComposeOptions.make(_resumed(lyrics, after, options), **knobs)
+        o = _asked(self.spec.compose, _resumed(lyrics, after, options), knobs)
         if o.seed is None:
             o = o.replace(seed=secrets.randbelow(_MAX_SEED))
         song = _song(lyrics, after)
@@ -248,7 +248,8 @@ class Yue:
         prompt = build_prompt(
             song, tags, self.tokenizer, reference, vocabulary=self._configs[0].vocabulary
         )
-        starts = self._starts(song, tags, reference, o, after, _more_findings(song, after))
+        findings = (*_more_findings(song, after), *self._strange(tags))
+        starts = self._starts(song, tags, reference, o, after, findings)
         started = time.perf_counter()
         tell = None if progress is None else _sections_done(progress, len(song.sections))
         for drafts in stage1.compose(
@@ -387,6 +388,12 @@ class Yue:
             for take in range(options.takes)
         )
 
+    def _strange(self, genres: str) -> Iterator[Finding]:
+        """A finding about tags that the model was not trained on."""
+        unknown = self.tokenizer.unknown_tags(genres)
+        if unknown:
+            yield Finding(0, f"tags that this model does not know: {', '.join(unknown)}.")
+
     def _check_rate(self, tracks: Draft | Codes) -> None:
         rate = self._configs[0].vocabulary.frame_rate
         if tracks.frame_rate != rate:
@@ -405,6 +412,17 @@ def _resumed(
     if lyrics is not None or after is None or options is not None:
         return options
     return {**after.made_by.get("options", {}), "seed": after.seed, "takes": 1}
+
+
+def _asked(
+    own: Mapping[str, Any],
+    options: ComposeOptions | Mapping[str, Any] | None,
+    knobs: Mapping[str, Any],
+) -> ComposeOptions:
+    """What is asked for, over the model's own defaults; whole `ComposeOptions` leave no gap."""
+    if isinstance(options, ComposeOptions):
+        return options.replace(**knobs)
+    return ComposeOptions.make({**own, **(options or {})}, **knobs)
 
 
 def _song(lyrics: str | Lyrics | None, after: Draft | None) -> Lyrics:

@@ -33,6 +33,10 @@ class Tokenizer(Protocol):
         """The ids of one piece of text."""
         ...
 
+    def unknown_tags(self, tags: str) -> list[str]:
+        """Words of a line of tags that it cannot spell; none if it spells any text."""
+        ...
+
 
 class SentencePieceTokenizer:
     """The published checkpoints' tokenizer: plain SentencePiece, no BOS, no EOS.
@@ -66,6 +70,10 @@ class SentencePieceTokenizer:
         """The text of ids."""
         return str(self._pieces.decode(ids))
 
+    def unknown_tags(self, tags: str) -> list[str]:
+        """None: it spells any text."""
+        return []
+
 
 class ByteTokenizer:
     """UTF-8 bytes as ids 0..255: the tokenizer of models that bring no other."""
@@ -79,6 +87,10 @@ class ByteTokenizer:
     def decode(self, ids: list[int]) -> str:
         """The text of ids; broken sequences become replacement characters."""
         return bytes(ids).decode("utf-8", "replace")
+
+    def unknown_tags(self, tags: str) -> list[str]:
+        """None: it spells any text."""
+        return []
 
     def save(self, directory: PathLike) -> Path:
         """Write the file by which `load_tokenizer` knows this kind."""

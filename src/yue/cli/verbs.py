@@ -14,6 +14,8 @@ from yue.cli import listen
 from yue.cli import train as training
 from yue.cli.agree import agree
 from yue.cli.batch import read_batch, sing_batch
+from yue.cli.bundle import bundle
+from yue.cli.codec import train_codec
 from yue.cli.console import bars, print_json, say
 from yue.cli.data import app as data
 from yue.cli.flags import (
@@ -63,6 +65,8 @@ app.command(songbook)
 app.command(data)
 app.command(training.train)
 app.command(training.export)
+app.command(train_codec)
+app.command(bundle)
 app.command(listen.app)
 app.command(marble)
 app.command(agree)

@@ -35,6 +35,8 @@ def compose_drafts(
     """Compose, saving the drafts after every section; Ctrl-C keeps them and says how to go on."""
     drafts: tuple[Draft, ...] = ()
     paths: list[Path] = []
+    if unknown := singer.tokenizer.unknown_tags(request.genres or ""):
+        say(f"tags that this model does not know, and leaves out: {', '.join(unknown)}.")
     try:
         with bars() as progress:
             for drafts in singer.composing(
