@@ -37,6 +37,7 @@ FONTS = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/soundfonts/FluidR3_GM.sf2",
     "/usr/local/share/sounds/sf2/FluidR3_GM.sf2",
 )
+LIBRARIES = ("libfluidsynth.so.3", "libfluidsynth.so.2")
 DRUM_KIT = -1
 """Stands for the drum kit where a program is asked for."""
 
@@ -138,7 +139,7 @@ class _Synth:
     """fluidsynth with one program on one channel."""
 
     def __init__(self, font: Path, program: int, *, drums: bool) -> None:
-        self.library = _library()
+        self.library = load_library()
         self.channel = _DRUM_CHANNEL if drums else 0
         self.settings = self.library.new_fluid_settings()
         for name, value in (("synth.sample-rate", float(RATE)), ("synth.gain", GAIN)):
@@ -192,19 +193,23 @@ _SIGNATURES = {
 }
 
 
-def _library() -> ctypes.CDLL:
-    for name in ("libfluidsynth.so.3", "libfluidsynth.so.2"):
-        try:
-            library = ctypes.CDLL(name)
-            break
-        except OSError as error:
-            reason = error
-    else:
-        raise ModelError(
-            f"libfluidsynth could not be loaded ({reason}): the songbook's band plays through it. "
-            "Install it, on Debian and Ubuntu with `apt-get install libfluidsynth3`."
-        )
+def load_library() -> ctypes.CDLL:
+    """libfluidsynth. Raises `ModelError` that names the package if it is missing."""
+    library = _first_of(LIBRARIES)
     for function, (result, arguments) in _SIGNATURES.items():
         getattr(library, function).restype = result
         getattr(library, function).argtypes = arguments
     return library
+
+
+def _first_of(names: tuple[str, ...]) -> ctypes.CDLL:
+    reasons = []
+    for name in names:
+        try:
+            return ctypes.CDLL(name)
+        except OSError as error:
+            reasons.append(str(error))
+    raise ModelError(
+        f"libfluidsynth could not be loaded ({'; '.join(reasons)}): the songbook's band plays "
+        "through it. Install it, on Debian and Ubuntu with `apt-get install libfluidsynth3`."
+    )

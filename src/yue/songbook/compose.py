@@ -83,7 +83,7 @@ def compose(
         name: np.random.default_rng([seed, index, place]) for place, name in enumerate(_STREAMS)
     }
     plan = _plan(streams["choice"], profile, genre, voice)
-    sections = _sections(streams, profile, lyrics, vocabulary)
+    sections = _sections(streams["words"], profile, lyrics, vocabulary)
     return _Composer(seed, index, profile, plan, streams).score(sections)
 
 
@@ -121,7 +121,7 @@ def _tempo(rng: np.random.Generator, profile: Profile, genre: Genre) -> float:
 
 
 def _sections(
-    streams: dict[str, np.random.Generator], profile: Profile, lyrics: Lyrics | None,
+    rng: np.random.Generator, profile: Profile, lyrics: Lyrics | None,
     vocabulary: Vocabulary | None,
 ) -> tuple[Section, ...]:
     """What is sung: the lyrics given, or a form filled with lines."""
@@ -129,8 +129,8 @@ def _sections(
         if not any(words(section.text) for section in lyrics.sections):
             raise LyricsError("the lyrics hold no word that can be sung.")
         return lyrics.sections
-    form = profile.forms[streams["choice"].integers(len(profile.forms))]
-    writer, rng = Writer(vocabulary or load_vocabulary(), profile), streams["words"]
+    form = profile.forms[rng.integers(len(profile.forms))]
+    writer = Writer(vocabulary or load_vocabulary(), profile)
     texts: dict[str, str] = {}
     sections = []
     for label in form:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,7 +35,7 @@ from yue.songbook.world import Speakers
 MANIFEST = "songbook.json"
 SONGS_PER_SHARD = 20
 POLL_SECONDS = 0.5
-FORMAT = 1
+FORMAT = 2
 
 Report = Callable[[str, float, float], None]
 """Called with a verb, what is done and what is wanted, both in hours."""
@@ -54,6 +55,8 @@ class Order:
     """A codec directory: write records with codes."""
     mix: bool = False
     """Encode the mix too."""
+    songs: int = SONGS_PER_SHARD
+    """In a shard."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the manifest, as JSON keeps them."""
@@ -122,7 +125,7 @@ def shards_for(hours: float, order: Order) -> int:
     vocabulary = load_vocabulary()
     first = [
         compose(order.seed, index, order.profile, vocabulary=vocabulary).seconds
-        for index in range(SONGS_PER_SHARD)
+        for index in range(order.songs)
     ]
     return math.ceil(hours * 3600 / sum(first))
 
@@ -195,14 +198,13 @@ def write_shard(studio: Studio, folder: Path, order: Order, number: int) -> Path
     part.mkdir()
     records: list[Record] = []
     seconds = 0.0
-    first = number * SONGS_PER_SHARD
-    for index in range(first, first + SONGS_PER_SHARD):
+    for index in range(number * order.songs, (number + 1) * order.songs):
         song = studio.song(order, index)
         seconds += song.score.seconds
         _write_song(studio, part, order, song, records)
     if records:
         write(part / "records.parquet", records)
-    write_json(part / "shard.json", {"songs": SONGS_PER_SHARD, "seconds": round(seconds, 3)})
+    write_json(part / "shard.json", {"songs": order.songs, "seconds": round(seconds, 3)})
     return part.replace(final)
 
 
@@ -213,10 +215,11 @@ def _write_song(
     if order.audio:
         write_bytes(folder / f"{name}.vocals.flac", flac(song.vocals, song.rate))
         write_bytes(folder / f"{name}.accompaniment.flac", flac(song.accompaniment, song.rate))
-    if order.codec is None:
+    if order.codec is None or order.audio:
         write_json(folder / f"{name}.json", full_sheet(song))
-    else:
-        records.append(to_record(song, encode(studio.codec, song, mix=order.mix)))
+    if order.codec is not None:
+        codes = codes_of(studio.codec, song, mix=order.mix)
+        records.append(to_record(song, codes, frame_rate=studio.codec.config.frame_rate))
 
 
 def flac(wave: np.ndarray, rate: int) -> bytes:
@@ -228,7 +231,7 @@ def flac(wave: np.ndarray, rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def encode(codec: Any, song: Performance, *, mix: bool = False) -> dict[str, np.ndarray]:
+def codes_of(codec: Any, song: Performance, *, mix: bool = False) -> dict[str, np.ndarray]:
     """Codes (K, T) int16 of both tracks, and of the mix if asked for."""
     import torch
 
@@ -236,12 +239,25 @@ def encode(codec: Any, song: Performance, *, mix: bool = False) -> dict[str, np.
     if mix:
         tracks["mix"] = song.mix
     rate = codec.config.sample_rate
-    with torch.inference_mode():
+    with _one_thread(), torch.inference_mode():
         return {
             name: codec.encode(torch.from_numpy(_at(wave, song.rate, rate))[None])[0]
             .numpy().astype(np.int16)
             for name, wave in tracks.items()
         }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The last bits of a sum depend on the number of threads: codes should not."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _at(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:

@@ -6,7 +6,7 @@ earlier. Frames are the codec's, 50 per second unless said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 from yue.data.records import Part, Phone, Record, check
 from yue.songbook.perform import Performance
 from yue.songbook.score import Score
-from yue.songbook.sing import SungPhone
 
 FRAME_RATE = 50
 LICENCE = "CC0-1.0"
@@ -26,17 +25,31 @@ def to_record(
     performance: Performance, codes: Mapping[str, np.ndarray], *, frame_rate: int = FRAME_RATE
 ) -> Record:
     """The song as a record. `codes` are int16 (K, T) per track; raises `RecordError`."""
-    score = performance.score
+    return record_of(full_sheet(performance), codes, frame_rate)
+
+
+def record_of(
+    sheet: Mapping[str, Any], codes: Mapping[str, np.ndarray], frame_rate: int = FRAME_RATE
+) -> Record:
+    """The record of a song's full sheet and its codes; raises `RecordError`."""
     frames = min(array.shape[-1] for array in codes.values())
-    borders = [min(round(at * frame_rate), frames) for at in part_borders(performance)]
-    parts = tuple(
-        Part(section.label, section.text, start, end)
-        for section, start, end in zip(score.sections, borders, borders[1:], strict=False)
-    )
+
+    def at(seconds: float) -> int:
+        return min(max(0, round(seconds * frame_rate)), frames)
+
+    sections = [line["section"] for line in sheet["songbook"]["lines"]]
     return check(Record(
-        id=score.id, codes={name: array[..., :frames] for name, array in codes.items()},
-        parts=parts, tags=score.tags, language=LANGUAGE, licence=LICENCE,
-        phones=_phones(performance.phones, score, frames, frame_rate), notes=sheet(performance),
+        id=sheet["id"], codes={name: array[..., :frames] for name, array in codes.items()},
+        parts=tuple(
+            Part(part["label"], part["text"], at(part["start"]), at(part["end"]))
+            for part in sheet["parts"]
+        ),
+        tags=tuple(sheet["tags"]), language=LANGUAGE, licence=LICENCE,
+        phones=tuple(
+            Phone(phone["symbol"], at(phone["start"]), at(phone["end"]), sections[phone["line"]])
+            for phone in sheet["phones"]
+        ),
+        notes={"songbook": sheet["songbook"]},
     ))
 
 
@@ -54,36 +67,13 @@ def part_borders(performance: Performance) -> list[float]:
     return [0.0, *(float(begin) for begin in begins[1:]), score.seconds]
 
 
-def sheet(performance: Performance) -> dict[str, Any]:
-    """Everything known of a song that a record has no field for, ready for JSON.
-
-    Times in seconds. Lines hold text, start and end; notes hold start, end, MIDI pitch, line and
-    syllable; bars hold start, degree and the pitch classes of the chord, root first.
-    """
-    score = performance.score
-    return {
-        "songbook": {
-            "seed": score.seed, "index": score.index, "profile": score.profile,
-            "genre": score.genre, "voice": score.voice, "tempo": score.tempo, "key": score.key,
-            "mode": score.mode, "instruments": list(score.instruments),
-            "bar": _short(score.bar_seconds), "seconds": _short(score.seconds),
-            "bars": [
-                [_short(bar.start), bar.degree, [pitch % 12 for pitch in bar.chord]]
-                for bar in score.bars
-            ],
-            "lines": _lines(performance),
-            "notes": [
-                [_short(note.start), _short(note.end), note.pitch, number, place]
-                for number, line in enumerate(score.lines)
-                for place, syllable in enumerate(line.syllables)
-                for note in syllable.notes
-            ],
-        }
-    }
-
-
 def full_sheet(performance: Performance) -> dict[str, Any]:
-    """The sheet with tags, parts and phones: the file beside a song's audio."""
+    """Everything known of a song, ready for JSON: the file beside its audio. Times in seconds.
+
+    `songbook` holds what a record has no field for: lines with text, start and end; notes as
+    start, end, MIDI pitch, line and syllable; bars as start, degree and the pitch classes of the
+    chord, root first.
+    """
     score, borders = performance.score, part_borders(performance)
     return {
         "id": score.id, "tags": list(score.tags), "lyrics": score.lyrics,
@@ -96,7 +86,26 @@ def full_sheet(performance: Performance) -> dict[str, Any]:
             asdict(phone) | {"start": _short(phone.start), "end": _short(phone.end)}
             for phone in performance.phones
         ],
-        **sheet(performance),
+        "songbook": _music(score) | {"lines": _lines(performance)},
+    }
+
+
+def _music(score: Score) -> dict[str, Any]:
+    return {
+        "seed": score.seed, "index": score.index, "profile": score.profile,
+        "genre": score.genre, "voice": score.voice, "tempo": score.tempo, "key": score.key,
+        "mode": score.mode, "instruments": list(score.instruments),
+        "bar": _short(score.bar_seconds), "seconds": _short(score.seconds),
+        "bars": [
+            [_short(bar.start), bar.degree, [pitch % 12 for pitch in bar.chord]]
+            for bar in score.bars
+        ],
+        "notes": [
+            [_short(note.start), _short(note.end), note.pitch, number, place]
+            for number, line in enumerate(score.lines)
+            for place, syllable in enumerate(line.syllables)
+            for note in syllable.notes
+        ],
     }
 
 
@@ -109,18 +118,6 @@ def _lines(performance: Performance) -> list[dict[str, Any]]:
             "end": _short(own[-1].end),
         })
     return found
-
-
-def _phones(
-    phones: Sequence[SungPhone], score: Score, frames: int, frame_rate: int
-) -> tuple[Phone, ...]:
-    return tuple(
-        Phone(
-            phone.symbol, min(max(0, round(phone.start * frame_rate)), frames),
-            min(round(phone.end * frame_rate), frames), score.lines[phone.line].section,
-        )
-        for phone in phones
-    )
 
 
 def _short(seconds: float) -> float:

@@ -105,7 +105,7 @@ def _from_vowel(
     """A vowel and the consonants after it, the last of them up to `end`."""
     after = [lengths[phone] for phone in phones[1:]]
     room = end - begin - max(VOWEL_LEAST, VOWEL_SHARE * (end - begin))
-    _lay(borders, phones, [begin, *_back(end, after, max(room, 0.0))])
+    _lay(borders, phones, [begin, *_back(end, after, room)])
 
 
 def _lay(
@@ -117,6 +117,6 @@ def _lay(
 def _back(end: int, lengths: Sequence[int], room: float) -> list[int]:
     """Where phones begin that end at `end`, and `end` itself; squeezed if they lack room."""
     total = sum(lengths)
-    share = min(1.0, room / total) if total else 1.0
+    share = min(1.0, max(room, 0.0) / total) if total else 1.0
     left = end - np.cumsum([0, *(share * length for length in reversed(lengths))])
     return [round(border) for border in reversed(left.tolist())]
