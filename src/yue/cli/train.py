@@ -60,8 +60,11 @@ def export(
     best: Annotated[bool, Parameter(
         negative="", help="The checkpoint of least validation loss, not the newest."
     )] = False,
+    merge: Annotated[bool, Parameter(
+        negative="", help="Merge the run's adapters into their base model."
+    )] = False,
 ) -> None:
     """Write a run's model as Hugging Face safetensors, for `transformers` and `yue.load`."""
     from yue.train.export import export as write
 
-    sys.stdout.write(f"{write(run, out, best=best)}\n")
+    sys.stdout.write(f"{write(run, out, best=best, merge=merge)}\n")

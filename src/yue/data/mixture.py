@@ -13,7 +13,7 @@ import numpy as np
 
 from yue.data import tasks
 from yue.data.records import MIX, Record
-from yue.data.tasks import Forms, Sequence, SungSong, TooLong
+from yue.data.tasks import Forms, Sequence, SungSong, TooLongError
 from yue.vocab import TRACKS
 
 Whole = Callable[[Record, Forms, np.random.Generator], Sequence]
@@ -50,7 +50,7 @@ def _whole(build: Whole) -> Pieces:
     ) -> list[Sequence]:
         made = build(record, forms, rng)
         if len(made) > limit:
-            raise TooLong(f"record {record.id}: {len(made)} ids; the context is {limit}.")
+            raise TooLongError(f"record {record.id}: {len(made)} ids; the context is {limit}.")
         return [made]
 
     return pieces
@@ -88,7 +88,8 @@ def _residual(
     first = int(rng.integers(count)) * v.window_frames
     made = tasks.residual_windows(record.codes[track][:, first : first + v.window_frames], v)
     if made and len(made[0]) > limit:
-        raise TooLong(f"record {record.id}: a window of {len(made[0])} ids; the context is {limit}.")
+        size = len(made[0])
+        raise TooLongError(f"record {record.id}: a window has {size} ids; the context is {limit}.")
     return made
 
 

@@ -6,6 +6,7 @@ of the section, a position in that opening. Only for tokenizers that spell phone
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -63,5 +64,5 @@ def _check(record: Record, index: int, sung: list[Phone], spelled: list[str]) ->
             )
     if len(sung) != len(spelled):
         raise RecordError(f"{where}: {len(sung)} are sung, its text spells {len(spelled)}.")
-    if any(first.end > second.end for first, second in zip(sung, sung[1:], strict=False)):
+    if any(first.end > second.end for first, second in pairwise(sung)):
         raise RecordError(f"{where}: not in the order of time.")

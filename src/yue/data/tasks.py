@@ -2,8 +2,9 @@
 
 A `Sequence` is token ids with a role per token, so that a loss mask is a matter of choice and never
 found again by searching for ids; with the track of each code, so that losses can be told apart; and
-with the way back to the phone that is sung, where that is known. The token formats come from `yue.prompt`, the same that sing.
-Formats section 12; the last five tasks are this project's own, spelled with plain-text delimiters.
+with the way back to the phone that is sung, where that is known. The token formats come from
+`yue.prompt`, the same that sing. Formats section 12; the last five tasks are this project's own,
+spelled with plain-text delimiters.
 """
 
 from __future__ import annotations
@@ -229,13 +230,13 @@ class SungSong:
     def pieces(self, limit: int) -> list[Sequence]:
         """Cut at section borders so that none exceeds `limit` ids, the head repeated in each.
 
-        Only the last ends with EOD. Raises `TooLong` if one section with its head does not fit.
+        Only the last ends with EOD. Raises `TooLongError` if one section with its head does not fit.
         """
         pieces: list[list[Sequence]] = [[]]
         for index, block in enumerate(self.blocks):
             least = len(self.head) + len(block)
             if least > limit:
-                raise TooLong(
+                raise TooLongError(
                     f"record {self.id}: parts[{index}] takes {least} ids with its head; the "
                     f"context is {limit}."
                 )
@@ -245,7 +246,7 @@ class SungSong:
         return [join([self.head, *piece]) for piece in pieces]
 
 
-class TooLong(RecordError):
+class TooLongError(RecordError):
     """A section with its head that exceeds the context: it can only be left out."""
 
 
@@ -437,7 +438,7 @@ def cut_song(
 ) -> list[Sequence]:
     """`lyrics_to_song`, cut at section borders so that no sequence exceeds `limit` ids.
 
-    The head is repeated in each; only the last ends with EOD. Raises `TooLong` if one section
+    The head is repeated in each; only the last ends with EOD. Raises `TooLongError` if one section
     with its head does not fit.
     """
     return song(record, forms, rng).pieces(limit)

@@ -1,8 +1,8 @@
 """How positions of a row may see each other: causally, and document by document.
 
 `causal` is torch's fused attention. On a CPU that learns in bf16, `blocked` is quicker (1.4 to 1.7
-times at 200 to 3000 positions): it keeps the probabilities of each block of queries and so needs four
-products on the way back instead of five, all of them large. No model, no songs.
+times at 200 to 3000 positions): it keeps the probabilities of each block of queries and so needs
+four products on the way back instead of five, all of them large. No model, no songs.
 """
 
 from __future__ import annotations

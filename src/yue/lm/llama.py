@@ -28,7 +28,6 @@ from yue.lm.attention import Attend, by_document, causal
 from yue.vocab import Vocabulary
 from yue.weights import SINGLE, fill, read_tensors, weight_files, write_tensors
 
-
 Watch = Callable[[int, Tensor, Tensor], Tensor | None]
 """Layer number, its rotated q and k -> what is to be known of them, for training's sake."""
 
@@ -114,6 +113,14 @@ class LlamaConfig:
                 f"{vocabulary.size}: config.json describes another one."
             )
         return vocabulary
+
+
+def read_config(directory: PathLike) -> LlamaConfig:
+    """The config of a model directory. Raises `ModelError` if there is none."""
+    file = Path(directory) / "config.json"
+    if not file.is_file():
+        raise ModelError(f"{directory} holds no config.json: is it a model directory?")
+    return LlamaConfig.from_dict(read_json(file))
 
 
 def rotary(
@@ -311,10 +318,7 @@ class Llama(nn.Module):
         `dtype=None` keeps the files' own. Raises `ModelError` if a file is missing, cut off, or
         does not fit the config.
         """
-        directory = Path(directory)
-        if not (directory / "config.json").is_file():
-            raise ModelError(f"{directory} holds no config.json: is it a model directory?")
-        config = LlamaConfig.from_dict(read_json(directory / "config.json"))
+        directory, config = Path(directory), read_config(directory)
         with torch.device("meta"):
             model = cls(config)
         tensors: dict[str, Tensor] = {}

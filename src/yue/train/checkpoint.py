@@ -150,18 +150,20 @@ class _Reader(FileSystemReader):
         return metadata
 
 
-class _Unpickler(pickle.Unpickler):
-    """Finds only what a table of contents is made of."""
+_MODULES = ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
+_NAMES = frozenset({
+    ("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"),
+    ("collections", "OrderedDict"), ("builtins", "set"), ("builtins", "slice"),
+})
+"""What a table of contents is made of, dtypes aside."""
 
-    _MODULES = ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
-    _NAMES = {
-        ("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"),
-        ("collections", "OrderedDict"), ("builtins", "set"), ("builtins", "slice"),
-    }
+
+class _Unpickler(pickle.Unpickler):
+    """Finds nothing else than that."""
 
     def find_class(self, module: str, name: str) -> Any:
         dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if dtype or module in self._MODULES or (module, name) in self._NAMES:
+        if dtype or module in _MODULES or (module, name) in _NAMES:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} does not belong into a checkpoint")
 

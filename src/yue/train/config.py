@@ -134,8 +134,10 @@ class LoraOptions(Group):
         "Linear layers that get adapters.",
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
-    base: str = knob("bf16", "How the frozen weights are held: int8 needs torchao, nf4 bitsandbytes.",
-                     choices=("fp32", "bf16", "int8", "nf4"))
+    base: str = knob(
+        "bf16", "How the frozen weights are held: int8 needs torchao, nf4 bitsandbytes.",
+        choices=("fp32", "bf16", "int8", "nf4"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,8 +245,11 @@ class RunOptions(Options):
             raise OptionError("data.train is empty: name a folder of records.")
         if self.lora.rank and not self.model.start:
             raise OptionError("lora.rank without model.start: adapters need a model to adapt.")
-        if self.lora.rank and self.guide.weight:
-            raise OptionError("guide.weight with lora.rank: the guide is for training from scratch.")
+        if self.lora.rank and self.lora.base != "fp32" and self.loop.dtype == "fp32":
+            raise OptionError(
+                f"lora.base = {self.lora.base!r} with loop.dtype = 'fp32': choose bf16, or "
+                "lora.base = 'fp32'."
+            )
         if self.stage == 2 and self.guide.weight:
             raise OptionError("guide.weight with stage = 2: Stage 2 reads no words.")
 

@@ -1,6 +1,7 @@
 """A run -> a directory in the published layout: config, safetensors, tokenizer.
 
-`transformers` reads it, and so does `yue.load` as the `stage1` or `stage2` part of a model.
+`transformers` reads it, and so does `yue.load` as the `stage1` or `stage2` part of a model. A run
+of adapters gives peft's layout, which `yue.load` takes among its adapters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from yue.errors import FileError
 from yue.files import PathLike, read_json
-from yue.train import checkpoint, model
+from yue.lm import lora
+from yue.lm.llama import Llama
+from yue.train import adapt, checkpoint, model
 from yue.train.config import GuideOptions, RunOptions
 from yue.train.objective import Objective
 
@@ -18,10 +21,13 @@ CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 
 
-def export(run: PathLike, out: PathLike, *, replace: bool = False, best: bool = False) -> Path:
+def export(
+    run: PathLike, out: PathLike, *, best: bool = False, merge: bool = False, replace: bool = False
+) -> Path:
     """Write the newest (or best) weights of a run to `out`; returns it.
 
-    Raises `FileError` if the run has no checkpoint or `out` exists.
+    A run of adapters gives an adapter in peft's layout, or, with `merge`, the whole model. Raises
+    `FileError` if the run has no checkpoint or `out` exists.
     """
     run, out = Path(run), Path(out)
     if not (run / CONFIG).is_file():
@@ -33,13 +39,28 @@ def export(run: PathLike, out: PathLike, *, replace: bool = False, best: bool = 
         raise FileError(f"{run} has no {kind} checkpoint yet: nothing can be exported.")
     if out.exists() and not replace:
         raise FileError(f"{out} exists: choose another folder.")
-    start = model.build(options)
-    checkpoint.load_weights(path, Objective(start.llama, GuideOptions(), groups=1))
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    start.llama.save(part)
-    model.save_tokenizer(start.forms.tokenizer, part)
+    _write(options, path, part, merge)
     if replace:
         shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
     return out
+
+
+def _write(options: RunOptions, saved: Path, out: Path, merge: bool) -> None:
+    """A checkpoint's model, adapter or merged model into a folder."""
+    start = model.build(options)
+    checkpoint.load_weights(saved, Objective(start.llama, GuideOptions(), groups=1))
+    llama = start.llama
+    if options.lora.rank:
+        assert options.model.start is not None, "adapters have a model that they adapt"
+        adapt.save_adapter(llama, options.lora, out, options.model.start)
+        if not merge:
+            return
+        # In fp32, whatever the base was trained in: merging in 16 bits moves the logits.
+        llama = Llama.load(options.model.start)
+        lora.merge(llama, out)
+        shutil.rmtree(out)
+    llama.save(out)
+    model.save_tokenizer(start.forms.tokenizer, out)

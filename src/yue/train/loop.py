@@ -22,10 +22,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from yue.data.pointers import PhoneticTokenizer
-from yue.data.tasks import KINDS, Forms
+from yue.data.tasks import KINDS
 from yue.errors import OptionError, YueError
 from yue.files import read_json, write_json
+from yue.lm.llama import LlamaConfig
+from yue.tokenizer import Tokenizer
 from yue.train import checkpoint, corpus, distributed, model, optimise, report
+from yue.train.adapt import trainable
 from yue.train.batch import Batch, make_batch
 from yue.train.config import RunOptions
 from yue.train.distributed import World
@@ -121,7 +124,7 @@ class Trainer:
         start = model.build(options)
         self.forms = start.forms
         self.labels = labels_of(options)
-        check_fits(options, start, world)
+        check_fits(options, start.llama.config, start.forms.tokenizer, world.size)
         codebooks = 1 if options.stage == 1 else self.forms.vocabulary.codebooks
         songs, valid = corpus.load_both(
             options.data, self.forms.vocabulary, codebooks=codebooks
@@ -270,8 +273,7 @@ class Trainer:
     def _clip(self) -> float:
         """The norm of the gradient, which is cut to `clip`."""
         limit = self.options.optimiser.clip or math.inf
-        parameters = [p for p in self.objective.parameters() if p.requires_grad]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        norm = torch.nn.utils.clip_grad_norm_(trainable(self.objective), limit)
         whole = getattr(norm, "full_tensor", None)
         return float(norm if whole is None else whole())
 
@@ -416,11 +418,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def check_fits(options: RunOptions, start: model.Start, world: World) -> None:
+def check_fits(
+    options: RunOptions, config: LlamaConfig, tokenizer: Tokenizer, world_size: int
+) -> None:
     """Refuse before the first step what could not be trained."""
-    forms: Forms = start.forms
-    config = start.llama.config
-    if options.guide.weight and not isinstance(forms.tokenizer, PhoneticTokenizer):
+    if options.guide.weight and not isinstance(tokenizer, PhoneticTokenizer):
         raise OptionError(
             "guide.weight: the tokenizer spells no phones; use model.tokenizer = 'phonemes'."
         )
@@ -431,9 +433,9 @@ def check_fits(options: RunOptions, start: model.Start, world: World) -> None:
         raise OptionError(f"guide.layers = {list(options.guide.layers)}: the model has "
                           f"{config.num_hidden_layers}, from 0.")
     for phase in options.phases:
-        if phase.rows % world.size:
+        if phase.rows % world_size:
             raise OptionError(
-                f"phase {phase.name}: {phase.rows} rows per step cannot be shared by {world.size} "
+                f"phase {phase.name}: {phase.rows} rows per step cannot be shared by {world_size} "
                 "processes: choose batch / context as a multiple of them."
             )
         if phase.context > config.max_position_embeddings:

@@ -39,10 +39,11 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, table: Tensor, labels: Tensor, limits: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         losses = torch.empty(len(x), device=x.device)
-        grad_x = torch.empty_like(x) if wanted else None
-        grad_table = torch.zeros_like(table, dtype=torch.float32) if wanted else None
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        grad_table = None
+        if ctx.needs_input_grad[1]:
+            grad_table = torch.zeros_like(table, dtype=torch.float32)
         rows = max(16, SCORES.get(x.device.type, SCORES["cuda"]) // max(1, len(table)))
         with torch.autocast(x.device.type, enabled=False):
             for first in range(0, len(x), rows):
@@ -55,13 +56,15 @@ class _CrossEntropy(torch.autograd.Function):
                 at = labels[cut, None]
                 norm = scores.logsumexp(-1, keepdim=True)
                 losses[cut] = (norm - scores.gather(-1, at)).squeeze(-1)
-                if grad_x is None or grad_table is None:
+                if grad_x is None and grad_table is None:
                     continue
                 slope = scores.sub_(norm).exp_()
                 slope.scatter_add_(-1, at, torch.full_like(at, -1, dtype=slope.dtype))
                 slope = slope.to(x.dtype)
-                grad_x[cut] = slope @ table[:width]
-                grad_table[:width] += slope.T @ x[cut]
+                if grad_x is not None:
+                    grad_x[cut] = slope @ table[:width]
+                if grad_table is not None:
+                    grad_table[:width] += slope.T @ x[cut]
         ctx.mark_non_differentiable(losses)
         ctx.grads = grad_x, grad_table, table.dtype
         return losses.sum(), losses
@@ -71,4 +74,6 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upper: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         grad_x, grad_table, dtype = ctx.grads
         ctx.grads = None, None, dtype
-        return grad_x.mul_(upper), grad_table.mul_(upper).to(dtype), None, None
+        below = None if grad_x is None else grad_x.mul_(upper)
+        beside = None if grad_table is None else grad_table.mul_(upper).to(dtype)
+        return below, beside, None, None

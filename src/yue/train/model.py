@@ -15,7 +15,7 @@ import torch
 from yue.data.tasks import Forms
 from yue.errors import ModelError
 from yue.files import PathLike
-from yue.lm.llama import Llama, LlamaConfig
+from yue.lm.llama import Llama, LlamaConfig, read_config
 from yue.tokenizer import (
     SENTENCEPIECE_FILE,
     ByteTokenizer,
@@ -23,6 +23,7 @@ from yue.tokenizer import (
     Tokenizer,
     load_tokenizer,
 )
+from yue.train.adapt import adapt
 from yue.train.config import ModelOptions, RunOptions
 from yue.vocab import Vocabulary
 
@@ -90,17 +91,24 @@ def new_llama(config: LlamaConfig, *, std: float, seed: int) -> Llama:
     return llama
 
 
+def config_of(options: ModelOptions, tokenizer: Tokenizer) -> LlamaConfig:
+    """The config of the model to start from, or of a new one."""
+    if options.start is not None:
+        return read_config(options.start)
+    return new_config(options, new_vocabulary(options, text_size(tokenizer)))
+
+
 def build(options: RunOptions) -> Start:
     """The model and the forms of a run. Raises `ModelError` where they do not fit together."""
     tokenizer = tokenizer_of(options.model)
     if options.model.start is not None:
-        llama = Llama.load(options.model.start)
-        vocabulary = llama.config.vocabulary
+        llama = Llama.load(options.model.start).train()
     else:
-        vocabulary = new_vocabulary(options.model, text_size(tokenizer))
-        config = new_config(options.model, vocabulary)
+        config = config_of(options.model, tokenizer)
         llama = new_llama(config, std=options.model.init_std, seed=options.seed)
-    return Start(llama, Forms(tokenizer=tokenizer, vocabulary=vocabulary))
+    if options.lora.rank:
+        adapt(llama, options.lora, seed=options.seed)
+    return Start(llama, Forms(tokenizer=tokenizer, vocabulary=llama.config.vocabulary))
 
 
 def text_size(tokenizer: Tokenizer) -> int:

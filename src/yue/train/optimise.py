@@ -41,7 +41,9 @@ def _is_inner(name: str, parameter: Tensor) -> bool:
 
 def _muon(parameters: Sequence[nn.Parameter], options: OptimiserOptions) -> Optimizer:
     if not hasattr(torch.optim, "Muon"):
-        raise OptionError(f"optimiser.name = 'muon' needs torch 2.9 or newer, not {torch.__version__}.")
+        raise OptionError(
+            f"optimiser.name = 'muon' needs torch 2.9 or newer, not {torch.__version__}."
+        )
     group = {"params": list(parameters), RATIO: options.muon_ratio}
     return torch.optim.Muon([group], lr=1.0, weight_decay=options.weight_decay / options.muon_ratio)
 

@@ -116,6 +116,7 @@ def plot(folder: Path) -> Path | None:
 def _curves(lines: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     for line in lines:
-        for name, value in _flat({k: line[k] for k in ("losses", "guide", "valid") if k in line}).items():
+        told = {name: line[name] for name in ("losses", "guide", "valid") if name in line}
+        for name, value in _flat(told).items():
             curves.setdefault(name.removeprefix("losses/"), []).append((line["step"], value))
     return curves

@@ -19,7 +19,7 @@ from yue.data.excerpts import lines_of, parts_of
 from yue.data.mixture import TASKS, Task
 from yue.data.pointers import PhoneticTokenizer
 from yue.data.records import Record
-from yue.data.tasks import Forms, TooLong
+from yue.data.tasks import Forms, TooLongError
 from yue.errors import OptionError
 from yue.options import unknown_option
 from yue.train.config import PhaseOptions, TaskOptions
@@ -119,7 +119,7 @@ class Sampler:
         try:
             record = self._excerpt(record, entry.options, rng)
             pieces = entry.task.pieces(record, self.forms, rng, options.context)
-        except TooLong:
+        except TooLongError:
             self.left_out["longer than the context"] += 1
             return ()
         if not pieces:
