@@ -87,9 +87,12 @@ def test_a_planted_layer_is_found_from_sound_to_report(gtzan: Path) -> None:
     assert heard[0] == ("listen", 1, 200) and heard[-1] == ("probe", 3, 3)
     json.dumps(found)
     alone = run_marble(
-        "GTZAN", gtzan, Planted(), options=QUICK, strict=False, layers=[1],
+        "GTZAN", gtzan, Planted(), options=QUICK, strict=False, layers=[1], mixture=True,
     )
     assert alone["chosen"] == found["chosen"]
+    mixture = alone["layers"][1]
+    assert mixture["layer"] == "mixture" and mixture["shares"] == [1]
+    assert mixture["test"] == found["chosen"]["test"]
 
 
 def test_unreadable_sound_is_named_and_left_out(tmp_path: Path) -> None:

@@ -157,6 +157,34 @@ def test_labels_and_numbers_are_learned(kind: str) -> None:
     assert trained.score.max() > 0.95
 
 
+def test_a_mixture_finds_the_layer_and_joins_what_two_know() -> None:
+    """The class is a pair of bits; one layer holds one of them, another the other."""
+    rng = np.random.default_rng(4)
+
+    def made(tracks: int) -> Split:
+        bits = rng.integers(0, 2, (tracks, 2))
+        features = rng.normal(size=(tracks, 4, 16)) * 0.5
+        features[:, 1, 0] += 4 * bits[:, 0]
+        features[:, 3, 1] += 4 * bits[:, 1]
+        return Split(features.astype(np.float16), np.arange(tracks), bits @ [2, 1])
+
+    data, valid, test = made(200), made(100), made(200)
+    options = ProbeOptions(hidden=32, epochs=60, patience=30)
+    alone = fit(data, valid, options)
+    both = train(
+        data, valid, "classes", scores.accuracy, outputs=4, options=options, mixed=True
+    )
+    assert both.score.shape == (1, 6) and alone.score.max() < 0.75
+    best = int(both.score[0].argmax())
+    out = both.probes.predict(test)
+    assert out.shape == (1, 6, 200, 4)
+    assert scores.accuracy(out[0, best], torch.from_numpy(test.targets)) > 0.9
+    shares = both.probes.mixture()
+    assert shares is not None and shares.sum(dim=1).numpy() == pytest.approx(1, abs=1e-5)
+    assert shares[best, [1, 3]].sum() > 0.6
+    assert alone.probes.mixture() is None
+
+
 def test_bad_input() -> None:
     data = split(8, 1)
     with pytest.raises(OptionError, match="kind 'words'"):

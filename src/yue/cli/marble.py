@@ -38,6 +38,9 @@ def marble(
     layers: Annotated[str | None, Parameter(
         help="Layers to probe, such as 0,15,30; by default all."
     )] = None,
+    mixture: Annotated[bool, Parameter(
+        negative="", help="Also probe a learned mixture of the layers."
+    )] = False,
     half: Annotated[bool, Parameter(
         negative="", help="Run --model in bf16, as published."
     )] = False,
@@ -66,7 +69,7 @@ def marble(
     with bars() as progress:
         found = run_marble(
             task, folder, listener, options=options, layers=chosen, cache=cache,
-            strict=not any_split, progress=progress,
+            strict=not any_split, mixture=mixture, progress=progress,
         )
     for name, reason in found["skipped"].items():
         say(f"{name} is left out: {reason}")

@@ -84,7 +84,8 @@ class AestheticsConfig:
         scales = config.get("target_transform") or {}
         if set(scales) != set(AXES):
             raise ModelError(f"target_transform of {sorted(scales)}: expected {', '.join(AXES)}.")
-        if not config.get("use_weighted_layer_sum", True) or config.get("output_dim", 1) != 1:
+        known = {"use_weighted_layer_sum": True, "output_dim": 1, "proj_act_fn": "gelu"}
+        if any(config.get(name, value) != value for name, value in known.items()):
             raise ModelError("this config is of another form than the published one.")
         return cls(**{name: config[name] for name in cls.__dataclass_fields__ if name in config})
 

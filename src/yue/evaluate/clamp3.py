@@ -78,7 +78,8 @@ class Mert:
         folder = local_folder(source, ["config.json", *MERT_FILES])
         config = read_json(folder / "config.json")
         odd = ("deepnorm", "feature_extractor_cqt", "do_stable_layer_norm")
-        if found := [name for name in odd if config.get(name)]:
+        relaxed = ["attention_relax"] if config.get("attention_relax", -1) > 0 else []
+        if found := [name for name in odd if config.get(name)] + relaxed:
             raise ModelError(f"{source}: {', '.join(found)} makes it no plain HuBERT; try {MERT}.")
         with torch.device("meta"):
             model = HubertModel(HubertConfig.from_dict({**config, "model_type": "hubert"}))

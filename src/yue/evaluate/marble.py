@@ -8,7 +8,7 @@ chosen and reported, since for YuE the published one is unclear. Scores are shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ VERSION = 1
 LAYERS_AT_ONCE = 8
 """Layers whose probes are trained together; more is quicker and takes more memory."""
 
+MIXTURE = "mixture"
+"""What a learned mixture of layers is called where a layer's number stands."""
+
 Progress = Callable[[str, float, float], None]
 """What is done, how much of it, of how much."""
 
@@ -34,14 +37,15 @@ Progress = Callable[[str, float, float], None]
 def run_marble(
     task: str, folder: PathLike, encoder: Layered, *, options: ProbeOptions | None = None,
     layers: Sequence[int] | None = None, rates: Sequence[float] = RATES,
-    cache: PathLike | None = None, strict: bool = True, at_once: int = LAYERS_AT_ONCE,
-    progress: Progress | None = None,
+    cache: PathLike | None = None, strict: bool = True, mixture: bool = False,
+    at_once: int = LAYERS_AT_ONCE, progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The task's scores of a frozen encoder: `chosen` (layer, rate, `valid`, `test`), `layers`.
 
-    `layers`: all by default. Features are kept in `cache`, a folder, one file per sound, so a run
-    that was stopped goes on. Files that cannot be read are left out and named in `skipped`; a split
-    that is not the official one is refused unless `strict` is off.
+    `layers`: all by default; with `mixture` also a learned mixture of them. Features are kept in
+    `cache`, a folder, one file per sound, so a run that was stopped goes on. Files that cannot be
+    read are left out and named in `skipped`; a split that is not the official one is refused unless
+    `strict` is off.
     """
     kind, o = find_task(task), options or ProbeOptions()
     tell: Progress = progress or (lambda verb, done, total: None)
@@ -53,21 +57,10 @@ def run_marble(
     targets = _targets(kind, tracks, data)
     splits = {name: Split(*data[name][:2], targets[name]) for name in SPLITS}
     # 3. One probe per layer and rate; 4. the best by validation; 5. its test.
-    count = splits["train"].features.shape[1]
-    chosen = list(range(count)) if layers is None else list(layers)
-    rows: list[dict[str, Any]] = []
-    for group in batches(range(count), at_once):
-        parts = {name: splits[name].layers(group) for name in SPLITS}
-
-        def finished(epoch: int, group: Sequence[int] = group) -> None:
-            tell("probe", group[0] + len(group) * min(1.0, epoch / o.epochs), count)
-
-        trained = train(
-            parts["train"], parts["valid"], kind.kind, next(iter(kind.scores.values())),
-            outputs=len(classes), rates=rates, options=o, progress=finished,
-        )
-        rows += _rows(kind, classes, trained, parts["test"], rates, [chosen[i] for i in group])
-    tell("probe", count, count)
+    names = list(range(splits["train"].features.shape[1])) if layers is None else list(layers)
+    rows = _probe(kind, classes, splits, names, rates, o, at_once, tell)
+    if mixture:
+        rows += _probe(kind, classes, splits, [MIXTURE], rates, o, at_once, tell)
     return {
         "metric": "marble", "version": VERSION, "task": task, **encoder.describe(),
         "official": strict and kind.counts is not None,
@@ -79,13 +72,35 @@ def run_marble(
     }
 
 
+def _probe(
+    task: Task, classes: Sequence[str], splits: Mapping[str, Split], names: Sequence[int | str],
+    rates: Sequence[float], o: ProbeOptions, at_once: int, tell: Progress,
+) -> list[dict[str, Any]]:
+    """Probes of the layers of these `names`, some at once; of all of them if it is the mixture."""
+    rows: list[dict[str, Any]] = []
+    mixed = list(names) == [MIXTURE]
+    for group in batches(range(len(names)), at_once):
+        parts = splits if mixed else {name: splits[name].layers(group) for name in SPLITS}
+
+        def finished(epoch: int, group: Sequence[int] = group) -> None:
+            tell("probe", group[0] + len(group) * min(1.0, epoch / o.epochs), len(names))
+
+        trained = train(
+            parts["train"], parts["valid"], task.kind, next(iter(task.scores.values())),
+            outputs=len(classes), rates=rates, options=o, mixed=mixed, progress=finished,
+        )
+        rows += _rows(task, classes, trained, parts["test"], rates, [names[i] for i in group])
+    tell("probe", len(names), len(names))
+    return rows
+
+
 def _rows(
     task: Task, classes: Sequence[str], trained: Trained, test: Split, rates: Sequence[float],
-    layers: Sequence[int],
+    layers: Sequence[int | str],
 ) -> list[dict[str, Any]]:
     """Per layer its best rate by validation, and what that probe scores in the test."""
     out = trained.probes.predict(test).cpu()
-    wanted = torch.from_numpy(test.targets)
+    wanted, shares = torch.from_numpy(test.targets), trained.probes.mixture()
     rows = []
     for place, layer in enumerate(layers):
         best = int(trained.score[place].argmax())
@@ -93,6 +108,7 @@ def _rows(
             "layer": layer, "rate": rates[best], "epoch": int(trained.epoch[place, best]),
             "valid": float(trained.score[place, best]),
             "test": _scores(task, classes, out[place, best], wanted),
+            **({} if shares is None else {"shares": shares[best].tolist()}),
         })
     return rows
 

@@ -1,5 +1,7 @@
 """Small classifiers on frozen features, all trained at once: one per layer and learning rate.
 
+Or, `mixed`, one per rate on a learned mixture of all layers (a softmax that begins even).
+
 The probe is MARBLE's: one hidden layer of 512, ReLU, dropout .2, Adam, the rate halved where the
 validation score stands still, early stopping, the best epoch kept. In go features `(chunks, L, D)`
 of chunks that belong to tracks; a track's prediction is the mean of its chunks'.
@@ -58,9 +60,15 @@ class Split:
 
 
 class Probes:
-    """L x R probes: `w1` (L, D, R, H), `b1` (L, R, H), `w2` (L, R, H, O), `b2` (L, R, O)."""
+    """L x R probes: `w1` (L, D, R, H), `b1` (L, R, H), `w2` (L, R, H, O), `b2` (L, R, O).
 
-    def __init__(self, layers: int, size: int, outputs: int, rates: int, o: ProbeOptions) -> None:
+    Of a mixture of `layers`, L is 1 and `mix` (R, layers) comes behind.
+    """
+
+    def __init__(
+        self, layers: int, size: int, outputs: int, rates: int, o: ProbeOptions, *,
+        mixed: bool = False,
+    ) -> None:
         generator = torch.Generator().manual_seed(o.seed)
 
         def drawn(fan: int, *shape: int) -> Tensor:  # as torch.nn.Linear begins
@@ -68,25 +76,46 @@ class Probes:
 
         first, bias = drawn(size, size, o.hidden), drawn(size, o.hidden)
         second, last = drawn(o.hidden, o.hidden, outputs), drawn(o.hidden, outputs)
-        self.parameters = [
-            part.to(o.device, copy=True).requires_grad_() for part in (
-                first[None, :, None].expand(layers, -1, rates, -1),
-                bias.expand(layers, rates, -1),
-                second.expand(layers, rates, -1, -1),
-                last.expand(layers, rates, -1),
-            )
+        self.layers = 1 if mixed else layers
+        parts = [
+            first[None, :, None].expand(self.layers, -1, rates, -1),
+            bias.expand(self.layers, rates, -1),
+            second.expand(self.layers, rates, -1, -1),
+            last.expand(self.layers, rates, -1),
         ]
-        self.device = o.device
+        parts += [torch.zeros(rates, layers)] if mixed else []
+        self.parameters = [part.to(o.device, copy=True).requires_grad_() for part in parts]
+        self.mixed, self.device = mixed, o.device
+
+    def spread(self, values: Tensor) -> list[Tensor]:
+        """Values `(L, R)` of probes, shaped to go with each parameter."""
+        each = [
+            values[:, None, :, None], values[:, :, None], values[:, :, None, None],
+            values[..., None], values.T,
+        ]
+        return each[: len(self.parameters)]
+
+    def mixture(self) -> Tensor | None:
+        """The shares of the layers `(R, layers)` that each probe mixes."""
+        return self.parameters[4].detach().softmax(dim=-1) if self.mixed else None
 
     def forward(self, x: Tensor, dropout: Tensor | None = None) -> Tensor:
-        """Features `(B, L, D)` -> `(L, R, B, O)`; `dropout` `(B, H)` scales hidden units."""
-        w1, b1, w2, b2 = self.parameters
-        L, D, R, H = w1.shape
-        hidden = torch.bmm(x.transpose(0, 1), w1.reshape(L, D, R * H)).view(L, -1, R, H)
-        hidden = F.relu(hidden + b1[:, None]).transpose(1, 2)
+        """Features `(B, layers, D)` -> `(L, R, B, O)`; `dropout` `(B, H)` scales hidden units."""
+        _, b1, w2, b2, *_ = self.parameters
+        hidden = F.relu(self._hidden(x) + b1[:, :, None])
         if dropout is not None:
             hidden = hidden * dropout
         return hidden @ w2 + b2[:, :, None]
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """Features `(B, layers, D)` times the first weights: `(L, R, B, H)`."""
+        w1 = self.parameters[0]
+        L, D, R, H = w1.shape
+        if self.mixed:
+            mixed = torch.einsum("rl,bld->rbd", self.parameters[4].softmax(dim=-1), x)
+            return torch.bmm(mixed, w1[0].transpose(0, 1))[None]
+        flat = torch.bmm(x.transpose(0, 1), w1.reshape(L, D, R * H))
+        return flat.view(L, -1, R, H).transpose(1, 2)
 
     @torch.no_grad()
     def predict(self, split: Split, batch: int = 1024) -> Tensor:
@@ -113,7 +142,7 @@ class Trained:
 
 def train(
     data: Split, valid: Split, kind: str, score: Score, *, outputs: int,
-    rates: Sequence[float] = RATES, options: ProbeOptions | None = None,
+    rates: Sequence[float] = RATES, options: ProbeOptions | None = None, mixed: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Trained:
     """Train one probe per layer and rate; `score` on the validation tracks decides when to stop.
@@ -123,10 +152,11 @@ def train(
     o = options or ProbeOptions()
     if kind not in KINDS or not rates or min(rates) <= 0:
         raise OptionError(f"kind {kind!r}, rates {list(rates)}: {', '.join(KINDS)}; above 0.")
-    probes = Probes(data.features.shape[1], data.features.shape[2], outputs, len(rates), o)
+    layers, size = data.features.shape[1:]
+    probes = Probes(layers, size, outputs, len(rates), o, mixed=mixed)
     generator = torch.Generator().manual_seed(o.seed)
-    stepper = _Adam(probes.parameters)
-    lr = torch.tensor(rates, device=o.device).expand(data.features.shape[1], -1).clone()
+    stepper = _Adam(probes)
+    lr = torch.tensor(rates, device=o.device).expand(probes.layers, -1).clone()
     best = [part.detach().clone() for part in probes.parameters]
     top, at = torch.full_like(lr, -math.inf), torch.zeros_like(lr)
     halved = torch.zeros_like(lr)
@@ -143,7 +173,7 @@ def train(
         found = score(probes.predict(valid), wanted)
         better = going & (found > top)
         top, at = torch.where(better, found, top), torch.where(better, epoch, at)
-        for kept, now, new in zip(best, probes.parameters, _spread(better), strict=True):
+        for kept, now, new in zip(best, probes.parameters, probes.spread(better), strict=True):
             kept.copy_(torch.where(new, now.detach(), kept))
         stuck = epoch - torch.maximum(at, halved) > o.plateau
         lr, halved = torch.where(stuck, lr / 2, lr), torch.where(stuck, epoch, halved)
@@ -156,16 +186,17 @@ def train(
 class _Adam:
     """Adam (Kingma and Ba) whose rate differs by probe: `lr` `(L, R)`."""
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self.parameters, self.steps = parameters, 0
-        self.mean = [torch.zeros_like(part) for part in parameters]
-        self.square = [torch.zeros_like(part) for part in parameters]
+    def __init__(self, probes: Probes) -> None:
+        self.probes, self.steps = probes, 0
+        self.mean = [torch.zeros_like(part) for part in probes.parameters]
+        self.square = [torch.zeros_like(part) for part in probes.parameters]
 
     @torch.no_grad()
     def step(self, lr: Tensor) -> None:
         """One step down the gradients, which are then forgotten."""
         self.steps += 1
-        held = zip(self.parameters, self.mean, self.square, _spread(lr), strict=True)
+        rates = self.probes.spread(lr)
+        held = zip(self.probes.parameters, self.mean, self.square, rates, strict=True)
         for part, mean, square, rate in held:
             assert part.grad is not None
             mean.lerp_(part.grad, 0.1)
@@ -196,11 +227,6 @@ def _loss(out: Tensor, y: Tensor, kind: str) -> Tensor:
         return F.cross_entropy(out.flatten(0, 2), y.flatten()) * L * R
     loss = F.binary_cross_entropy_with_logits if kind == "labels" else F.mse_loss
     return loss(out, y) * L * R
-
-
-def _spread(values: Tensor) -> tuple[Tensor, ...]:
-    """Values `(L, R)` of probes, shaped to go with `w1`, `b1`, `w2` and `b2`."""
-    return values[:, None, :, None], values[:, :, None], values[:, :, None, None], values[..., None]
 
 
 def _floats(features: np.ndarray, device: str) -> Tensor:
