@@ -108,6 +108,17 @@ def test_planted_strengths_are_inside_the_intervals() -> None:
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
 
 
+def test_many_fits_are_each_a_fit() -> None:
+    rng = np.random.default_rng(5)
+    left, right, outcome = simulate(rng, np.array([0.5, 0.0, -0.5]), 0.2, -1.0, 80)
+    weights = rng.integers(0, 3, (20, 80)).astype(float)
+    many = davidson.fit_many(left, right, outcome, 3, weights=weights, prior=0.01)
+    each = [
+        davidson.fit(left, right, outcome, 3, weights=row, prior=0.01).values for row in weights
+    ]
+    assert many == pytest.approx(np.array(each), abs=1e-9)
+
+
 def test_side_is_not_taken_for_strength() -> None:
     """Equal systems, and raters who mostly vote left."""
     rng = np.random.default_rng(2)

@@ -20,7 +20,7 @@ from yue.errors import OptionError
 from yue.evaluate.agreement import holm
 from yue.evaluate.listen.aspects import ANSWERS, OVERALL
 from yue.evaluate.listen.ballots import Vote, Votes
-from yue.evaluate.listen.davidson import Strengths, fit
+from yue.evaluate.listen.davidson import Strengths, fit, fit_many
 from yue.evaluate.listen.folder import IDENTICAL, LOWPASS, PAIR
 from yue.evaluate.listen.statistics import (
     RESAMPLES,
@@ -238,11 +238,9 @@ def _strength_intervals(table: Table, resamples: int, seed: int) -> np.ndarray:
     to_cells = np.eye(len(cells))[member.ravel()]
 
     def values(weights: np.ndarray) -> np.ndarray:
-        draws = weights @ to_cells
-        return np.stack([
-            fit(left, right, outcome, table.systems, weights=draw, prior=WEAK_PRIOR).values
-            for draw in draws
-        ])
+        return fit_many(
+            left, right, outcome, table.systems, weights=weights @ to_cells, prior=WEAK_PRIOR
+        )
 
     return _wider([
         cluster_interval(values, clusters, resamples=resamples, seed=seed)

@@ -20,6 +20,8 @@ from yue.errors import OptionError
 STEPS = 60
 ENOUGH = 1e-10
 """Newton stops when no parameter moves by more."""
+SINGULAR = 1e12
+"""Condition of the information beyond which a parameter is not determined."""
 INFINITE = 12.0
 """Beyond this a strength runs off to infinity: odds of 160,000 to 1."""
 
@@ -65,20 +67,44 @@ def fit(
     weight = np.ones(len(left)) if weights is None else np.asarray(weights, dtype=float)
     ties = bool(weight[outcome == 0].sum() > 0)
     design = _design(left, right, systems, side)
-    theta = np.zeros(design.shape[1] + ties)
+    theta, information = _newton(design, outcome, weight[None], ties, prior)
+    return _strengths(theta[0], np.linalg.inv(information[0]), systems, side, ties)
+
+
+def fit_many(
+    left: np.ndarray,
+    right: np.ndarray,
+    outcome: np.ndarray,
+    systems: int,
+    *,
+    weights: np.ndarray,
+    prior: float,
+) -> np.ndarray:
+    """The strengths `(R, S)` for each row of `weights` `(R, n)`: `fit`, side by side."""
+    design = _design(left, right, systems, side=True)
+    theta, _ = _newton(design, outcome, weights, bool((outcome == 0).any()), prior)
+    return theta[:, : systems - 1] @ _contrasts(systems).T
+
+
+def _newton(
+    design: np.ndarray, outcome: np.ndarray, weight: np.ndarray, ties: bool, prior: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters `(R, P)` and information `(R, P, P)` for each row of `weight` `(R, n)`."""
+    theta = np.zeros((len(weight), design.shape[1] + ties))
     for _ in range(STEPS):
         gradient, information = _slopes(design, outcome, weight, theta, ties)
         gradient -= prior * theta
-        information += prior * np.eye(len(theta))
-        step = _solve(information, gradient)
-        theta = theta + step / max(1.0, np.abs(step).max())
-        if np.abs(theta).max() > INFINITE and prior == 0:
+        information += prior * np.eye(theta.shape[1])
+        if prior == 0 and np.linalg.cond(information).max() > SINGULAR:
             raise _no_answer()
-        if np.abs(step).max() < ENOUGH:
-            break
-    else:
-        raise _no_answer()
-    return _strengths(theta, np.linalg.inv(information), systems, side, ties)
+        step = np.linalg.solve(information, gradient[..., None])[..., 0]
+        length = np.abs(step).max(axis=1, keepdims=True)
+        theta = theta + step / np.maximum(1.0, length)
+        if prior == 0 and np.abs(theta).max() > INFINITE:
+            raise _no_answer()
+        if length.max() < ENOUGH:
+            return theta, information
+    raise _no_answer()
 
 
 def _contrasts(systems: int) -> np.ndarray:
@@ -96,9 +122,9 @@ def _design(left: np.ndarray, right: np.ndarray, systems: int, side: bool) -> np
     return np.hstack([rows, np.ones((len(rows), 1))]) if side else rows
 
 
-def _chances(d: np.ndarray, tie: float) -> np.ndarray:
-    """Chances of left, equal, right: `(3, n)`."""
-    logits = np.stack([d / 2, np.full_like(d, tie), -d / 2])
+def _chances(d: np.ndarray, tie: np.ndarray | float) -> np.ndarray:
+    """Chances of left, equal, right: `(3, ...)`."""
+    logits = np.stack([d / 2, np.broadcast_to(tie, d.shape), -d / 2])
     parts = np.exp(logits - logits.max(axis=0))
     return parts / parts.sum(axis=0)
 
@@ -106,28 +132,24 @@ def _chances(d: np.ndarray, tie: float) -> np.ndarray:
 def _slopes(
     design: np.ndarray, outcome: np.ndarray, weight: np.ndarray, theta: np.ndarray, ties: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient `(P,)` and information `(P, P)` of the log-likelihood."""
+    """Gradient `(R, P)` and information `(R, P, P)` of the log-likelihood."""
     free = design.shape[1]
-    tie = float(theta[free]) if ties else -math.inf
-    ahead, equal, behind = _chances(design @ theta[:free], tie)
+    tie = theta[:, free:] if ties else -math.inf
+    ahead, equal, behind = _chances(theta[:, :free] @ design.T, tie)
     lead = ahead - behind
-    gradient = design.T @ (weight * (outcome - lead)) / 2
-    information = design.T @ (design * (weight * (ahead + behind - lead**2))[:, None]) / 4
+    gradient = (weight * (outcome - lead)) @ design / 2
+    squares = (design[:, :, None] * design[:, None, :]).reshape(-1, free * free)
+    information = (weight * (ahead + behind - lead**2)) @ squares / 4
+    information = information.reshape(-1, free, free)
     if not ties:
         return gradient, information
-    across = design.T @ (weight * -lead * equal) / 2
-    corner = float(weight @ (equal * (1 - equal)))
+    across = ((weight * -lead * equal) @ design / 2)[..., None]
+    corner = (weight * equal * (1 - equal)).sum(axis=1)[:, None, None]
+    more = (weight * ((outcome == 0) - equal)).sum(axis=1, keepdims=True)
     return (
-        np.append(gradient, weight @ ((outcome == 0) - equal)),
-        np.block([[information, across[:, None]], [across[None], np.array([[corner]])]]),
+        np.hstack([gradient, more]),
+        np.block([[information, across], [across.transpose(0, 2, 1), corner]]),
     )
-
-
-def _solve(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """One Newton step."""
-    if np.linalg.cond(information) > 1e12:
-        raise _no_answer()
-    return np.linalg.solve(information, gradient)
 
 
 def _strengths(

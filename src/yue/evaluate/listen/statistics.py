@@ -31,7 +31,8 @@ def wilson(wins: float, n: float, confidence: float = CONFIDENCE) -> tuple[float
     share, scale = wins / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / scale
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The share is inside; rounding puts it outside at 0 and 1.
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def sign_test(wins: int, losses: int) -> float:
