@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DECAY = 0.99
-DEAD_BELOW = 2.0
-"""A code whose moving average of use falls below this is replaced by a random input."""
+DEAD_SHARE = 0.1
+"""A code used less than this share of what an average code is used is replaced by a random input.
+
+The published threshold, 2 uses per step, suits its batches; a share suits any."""
 
 
 class Codebook(nn.Module):
@@ -61,17 +63,19 @@ class Codebook(nn.Module):
         """Begin with random inputs as codes, each as if it had been used often enough to live."""
         size = self.embed.shape[0]
         self.embed.copy_(_sample(x, size))
-        self.cluster_size.fill_(max(DEAD_BELOW, len(x) / size))
+        self.cluster_size.fill_(len(x) / size)
         self.embed_avg.copy_(self.embed * self.cluster_size[:, None])
         self.inited.fill_(1)
 
     def _revive(self, x: Tensor) -> None:
-        dead = self.cluster_size < DEAD_BELOW
+        usual = len(x) / self.embed.shape[0]
+        dead = self.cluster_size < DEAD_SHARE * usual
         if not bool(dead.any()):
             return
         self.embed[dead] = _sample(x, int(dead.sum())).to(self.embed.dtype)
-        self.cluster_size[dead] = DEAD_BELOW
-        self.embed_avg[dead] = self.embed[dead] * DEAD_BELOW
+        # As if used as often as the average: long enough to prove itself.
+        self.cluster_size[dead] = usual
+        self.embed_avg[dead] = self.embed[dead] * usual
 
 
 def _sample(x: Tensor, count: int) -> Tensor:

@@ -61,6 +61,10 @@ class Phase(Options):
     track: str | None = knob(None, "Learn from this track alone; by default from all.")
     steps: int = knob(1000, "Optimiser steps.", low=1, high=10**8)
     batch: int = knob(8, "Clips per step and track.", low=1, high=4096)
+    sounded: int | None = knob(
+        None, "Clips among them whose sound is compared; the others teach quantiser and guide.",
+        low=1, high=4096,
+    )
     frames: int = knob(50, "Frames per clip; 50 are a second.", low=10, high=3000)
     rate: float = knob(1e-3, "Height of the learning rate.", low=1e-7, high=1.0)
     warmup: int = knob(50, "Steps of linear warm-up.", low=0, high=10**7)
@@ -181,6 +185,18 @@ class Workshop(nn.Module):
             modules += [codec.encoder_semantic, self.fc_post1, self.decoder_semantic]
         return modules
 
+    def pass_on(self) -> None:
+        """Let the first codebook's readers begin with what the teacher's have learned.
+
+        Mel features come out of `fc_prior` as they are at first, the teacher's behind the others.
+        """
+        for name, taught in self.taught.named_children():
+            first = getattr(self.first, name)
+            with torch.no_grad():
+                first.weight.zero_()
+                first.weight[:, self.codec.config.latent :] = taught.weight
+                first.bias.copy_(taught.bias)
+
     def given_back(self, quantised: Tensor) -> Tensor:
         """The teacher's features (B, C, T), from quantised ones (B, D, T)."""
         return self.decoder_semantic(self.fc_post1(quantised.transpose(1, 2)).transpose(1, 2))
@@ -220,12 +236,13 @@ def codec_losses(
         spread = wanted.var().clamp_min(1e-6)
         missed = F.mse_loss(shop.given_back(quantised), wanted) / spread
         losses["semantic"] = phase.semantic * missed
-    made = shop.upsamplers[batch.track](quantised)
-    losses |= sound_losses(made, batch.wave, shop.upsamplers[batch.track].config.sample_rate, phase)
+    sounded = quantised[: phase.sounded]
+    made = shop.upsamplers[batch.track](sounded)
+    rate = shop.upsamplers[batch.track].config.sample_rate
+    losses |= sound_losses(made, batch.wave[: len(made)], rate, phase)
     if codec.config.decoder_channels:
-        own = codec.decode_features(quantised)
-        rate = codec.config.sample_rate
-        sound = sound_losses(own, batch.coarse, rate, phase)
+        own, rate = codec.decode_features(sounded), codec.config.sample_rate
+        sound = sound_losses(own, batch.coarse[: len(own)], rate, phase)
         losses |= {f"codec_{name}": loss for name, loss in sound.items()}
     return losses, made
 
@@ -303,6 +320,8 @@ class Trainer:
             if not self._run_phase(self.run.phases[self.at.phase], end, tell):
                 self.save()
                 return False
+            if self.run.phases[self.at.phase].train == "teacher" and self.run.codec.mel:
+                self.shop.pass_on()
             self.at = Progress(self.at.phase + 1)
             self.optimisers = {}
             self.save()
@@ -388,10 +407,10 @@ class Trainer:
         losses, made = make(shop, batch, phase, rng)
         if not phase.adversary:
             return losses
-        judge = shop.adversaries[batch.track]
-        unmask = unmask_loss(judge(batch.wave), judge(made.detach()))
+        judge, wave = shop.adversaries[batch.track], batch.wave[: len(made)]
+        unmask = unmask_loss(judge(wave), judge(made.detach()))
         judge.requires_grad_(False)
-        real, fake = judge(batch.wave), judge(made)
+        real, fake = judge(wave), judge(made)
         judge.requires_grad_(True)
         return losses | {
             "unmask": unmask,

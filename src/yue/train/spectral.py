@@ -14,16 +14,21 @@ from torch import Tensor
 
 from yue.codec.mel import hann, mel_filters
 
-FLOOR = 1e-5
-"""Magnitudes below this are silence: -100 dB of full scale."""
+FLOOR = 1e-3
+"""Magnitudes below this are silence, which a tone of about -80 dB of full scale reaches.
+
+Rests of synthetic songs are digital zeros: a lower floor would weigh them more than the singing.
+"""
 MEL_SCALES: tuple[tuple[int, int], ...] = ((512, 40), (1024, 80), (2048, 100))
 """(window, bands) of the mel distance; the hop is a quarter of the window."""
 
 
 def magnitudes(wave: Tensor, n_fft: int) -> Tensor:
-    """|STFT| (B, n_fft / 2 + 1, frames) with a Hann window and a hop of a quarter of it."""
-    window = hann(n_fft, wave.device)
-    spectrum = torch.stft(wave, n_fft, n_fft // 4, window=window, return_complex=True)
+    """|STFT| / sqrt(n_fft) (B, n_fft / 2 + 1, frames), Hann window, hop of a quarter of it."""
+    spectrum = torch.stft(
+        wave, n_fft, n_fft // 4, window=hann(n_fft, wave.device), normalized=True,
+        return_complex=True,
+    )
     # abs() of an exact zero has no finite gradient.
     power = torch.view_as_real(spectrum).square().sum(-1)
     return power.clamp_min(FLOOR**2).sqrt()
@@ -39,7 +44,7 @@ def mel_distance(
 ) -> Tensor:
     """Mean absolute difference of log mel magnitudes in nepers, over several windows."""
     parts = [
-        F.l1_loss(*((mel(x, sample_rate, n, k) / n**0.5).clamp_min(FLOOR).log() for x in (a, b)))
+        F.l1_loss(*(mel(x, sample_rate, n, k).clamp_min(FLOOR).log() for x in (a, b)))
         for n, k in scales
     ]
     return torch.stack(parts).mean()
