@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from yue.audio import Audio
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.data.records import read
 from yue.errors import FileError, ModelError, OptionError
+from yue.songbook.compose import compose
 from yue.songbook.make import MANIFEST, Order, Studio, make, shards_for
 from yue.songbook.profile import SIMPLE
 
@@ -42,12 +44,15 @@ def libraries() -> None:
         pytest.skip(str(error))
 
 
+@cache
+def first_shard() -> float:
+    """Seconds of the first shard of `ORDER`."""
+    return sum(compose(ORDER.seed, index, TINY).seconds for index in range(ORDER.songs))
+
+
 def hours(shards: int) -> float:
     """What gives so many shards of `ORDER`."""
-    low = 1e-6
-    while shards_for(low, ORDER) < shards:
-        low += 0.0002
-    return low
+    return (shards - 0.5) * first_shard() / 3600
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -60,6 +65,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("book"), hours(4), ORDER)
+
+
+def test_hours_are_whole_shards() -> None:
+    assert [shards_for(hours(number), ORDER) for number in (1, 2, 4)] == [1, 2, 4]
 
 
 def test_a_song_is_two_tracks_and_a_sheet(book: Path) -> None:
@@ -141,11 +150,25 @@ def test_records_with_codes(tmp_path: Path) -> None:
         assert np.ptp(record.codes["vocals"]) > 0
 
 
-def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def run(*tokens: str) -> None:
     from yue.cli.verbs import app
 
-    app(["songbook", "show", "7", "--profile", "simple", "--voice", "f1"])
+    with pytest.raises(SystemExit) as done:
+        app(list(tokens), exit_on_error=False)
+    assert not done.value.code
+
+
+def test_the_command_line_shows_a_song(capsys: pytest.CaptureFixture[str]) -> None:
+    run("songbook", "show", "7", "--profile", "simple", "--voice", "f1")
     shown = capsys.readouterr().out
     assert shown.startswith("simple-1-000007: ") and "voice f1" in shown
-    app(["songbook", "show", "7", "--json"])
+    run("songbook", "show", "7", "--json")
     assert json.loads(capsys.readouterr().out)["index"] == 7
+
+
+@pytest.mark.slow
+def test_the_command_line_makes_songs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("songbook", "make", str(tmp_path / "book"), "--hours", "0.001", "--profile", "simple",
+        "--rate", "16000", "--processes", "1")
+    assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path / "book")}
+    assert len(list((tmp_path / "book").glob("shard-*/*.vocals.flac"))) == 20

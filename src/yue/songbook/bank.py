@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,9 +66,10 @@ class Bank:
             write_bytes(path, _render(program))
         return path
 
-    def prepare(self) -> None:
-        """Render whatever is not yet there, for all genres."""
-        for program in (DRUM_KIT, *sorted(keys_of_programs())):
+    def prepare(self, genres: Iterable[str] = tuple(GENRES)) -> None:
+        """Render whatever is not yet there of what some genres play."""
+        layers = [layer for name in genres for layer in GENRES[name].layers]
+        for program in (DRUM_KIT, *sorted({layer.program for layer in layers})):
             self.file(program)
 
 

@@ -111,12 +111,14 @@ def _bass(program: int, soft: str, loud: str = "", tag: str = "bass") -> Layer:
     return Layer(program=program, tag=tag, soft=soft, loud=loud, low=True, level=14)
 
 
-def _kit(tag: str = "drums", *, always: bool = False, fills: bool = True, **parts: object) -> Kit:
+def _kit(
+    tag: str = "drums", *, always: bool = False, fills: bool = True, **parts: tuple[int, ...]
+) -> Kit:
     keys = {"kick": KICK, "snare": SNARE, "stick": STICK, "clap": CLAP, "hat": CLOSED,
             "ride": RIDE, "pedal": PEDAL, "shaker": SHAKER}
     levels = {KICK: 0, SNARE: -4, STICK: -4, CLAP: -4, CLOSED: -26, RIDE: -26, PEDAL: -24,
               SHAKER: -22}
-    found = {keys[name]: tuple(at) for name, at in parts.items()}  # type: ignore[call-overload]
+    found = {keys[name]: at for name, at in parts.items()}
     return Kit(tag=tag, hits=found, levels=levels, always=always, fills=fills)
 
 

@@ -108,7 +108,7 @@ def make(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, order)
-    Bank(bank_folder()).prepare()
+    Bank(bank_folder()).prepare(order.profile.genres)
     Speakers()
     wanted = range(shards_for(hours, order))
     missing = [number for number in wanted if not shard_path(folder, number).is_dir()]

@@ -217,7 +217,7 @@ def _release(envelope: np.ndarray, rests: np.ndarray) -> None:
     count = steps(RELEASE_SECONDS)
     envelope[rests] = SILENT
     after = np.append(rests[1:], True)
-    for end in np.flatnonzero(after & ~rests) + 1:
+    for end in (np.flatnonzero(after & ~rests) + 1).tolist():
         start = max(0, end - count)
         envelope[start:end] -= np.linspace(0, RELEASE_DEPTH, end - start)[:, None].astype("f4")
 

@@ -151,7 +151,7 @@ def _fill(rng: np.random.Generator, slot: str) -> str:
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _sentence(parts: list[str]) -> str:

@@ -63,8 +63,8 @@ def load_vocabulary() -> Vocabulary:
     """Read the list and look up all phones: about .2 s, so once per process."""
     weights = {}
     for line in lzma.decompress(WORDS_FILE.read_bytes()).decode("ascii").splitlines():
-        band, *words = line.split()
-        weights.update(dict.fromkeys(words, BANDS[int(band)]))
+        band, *members = line.split()
+        weights.update(dict.fromkeys(members, BANDS[int(band)]))
     words = tuple(weights)
     phones = tuple(tuple(pronounce(word)) for word in words)
     chances = np.array([weights[w] * _boost(p) for w, p in zip(words, phones, strict=True)])

@@ -175,4 +175,4 @@ def _pyworld() -> ModuleType:
                 f"pyworld could not be imported ({error}): the songbook sings with it. "
                 "Install it with `pip install 'yue-music[songbook]'`."
             ) from error
-    return pyworld  # type: ignore[no-any-return]
+    return pyworld
