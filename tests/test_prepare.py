@@ -374,7 +374,8 @@ def test_ray_gives_equal_rows(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [*YUE, "prepare", str(folder), str(tmp_path / "ray"), "--codec", "random",
          "--executor", "ray", "--workers", "2"],
-        capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=300,
+        capture_output=True, text=True, check=False,
+        env={**ENVIRONMENT, "RAY_raylet_start_wait_time_s": "300"},
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["failed"] == 1

@@ -71,9 +71,10 @@ def _teller(
         if at.seconds - told[0] >= (6 * TOLD_EVERY if bar else TOLD_EVERY) or at.done == at.total:
             told[0] = at.seconds
             failed = f", {at.failed} failed" if at.failed else ""
+            speed = at.audio_seconds / max(at.seconds, 1e-9)
             say(
                 f"prepare  {at.done}/{at.total} songs{failed}, {at.per_hour:,.0f} an hour, "
-                f"{at.audio_seconds / max(at.seconds, 1e-9):.1f} x real time, {_clock(at.left)} left"
+                f"{speed:.1f} x real time, {_clock(at.left)} left"
             )
 
     return tell

@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -39,6 +40,8 @@ Executor = Callable[["Worker", Iterable[Task], int], Iterator[Outcome]]
 CHUNK = 1 << 20
 AHEAD = 2
 """Tasks per worker that wait in its queue."""
+MAX_BLOCKS = 10_000
+"""Pieces into which Ray cuts the songs; a piece is reported when it is done."""
 DIED = "its worker died: out of memory, or a fault in a library that read it"
 
 
@@ -158,13 +161,19 @@ def _pool(
     worker: Worker, tasks: Iterator[Task], workers: int
 ) -> Generator[Outcome, None, list[Task]]:
     """Outcomes of tasks until all are done or a process dies; returns what was then under way."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"),
+        # Ctrl-C is the leader's business.
+        initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
     running: dict[Future[Outcome], Task] = {}
+    taken: list[Task] = []
     try:
         while True:
             for task in tasks:
+                taken = [task]
                 running[pool.submit(worker, task)] = task
+                taken = []
                 if len(running) >= AHEAD * workers:
                     break
             if not running:
@@ -178,7 +187,7 @@ def _pool(
         for future in finished:
             del running[future]
             yield future.result()
-        return list(running.values())
+        return [*running.values(), *taken]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -189,6 +198,7 @@ def by_ray(worker: Worker, tasks: Iterable[Task], workers: int) -> Iterator[Outc
     All machines must see the same folders. Needs `pip install yue-music[ray]`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Without it Ray warns of a change to come in how it hides GPUs from those that ask for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -202,8 +212,7 @@ def by_ray(worker: Worker, tasks: Iterable[Task], workers: int) -> Iterator[Outc
     if not rows:
         return
     if not ray.is_initialized():
-        local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers + 1}
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **local)
+        _start(ray, workers)
     ray.data.DataContext.get_current().enable_progress_bars = False
     data = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     done = data.map_batches(
@@ -215,7 +224,16 @@ def by_ray(worker: Worker, tasks: Iterable[Task], workers: int) -> Iterator[Outc
         yield json.loads(row["outcome"])
 
 
-MAX_BLOCKS = 10_000
+def _start(ray: Any, workers: int) -> None:
+    """Join the cluster that RAY_ADDRESS names, else start one here."""
+    local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers + 1}
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **local)
+    except Exception as error:  # Ray raises this very class
+        raise OptionError(
+            f"Ray did not start ({error}): is the machine overloaded, or RAY_ADDRESS wrong? "
+            "Executor processes needs no Ray."
+        ) from error
 
 
 class Actor:

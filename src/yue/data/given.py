@@ -127,10 +127,10 @@ def label_of(name: str) -> str | None:
     if plain in LABELS or plain in _SPELLINGS:
         return _SPELLINGS.get(plain, plain)
     try:
-        lyrics = parse(f"[{plain}]")
+        sections = parse(f"[{plain}]").sections
     except LyricsError:
         return None
-    return lyrics.sections[0].label if len(lyrics.sections) == 1 else None
+    return sections[0].label if len(sections) == 1 and not sections[0].text else None
 
 
 # Timed lyrics -----------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def from_lrc(text: str) -> Given:
     stamped = sorted(_stamped(text, shift), key=lambda pair: pair[0])
     ends = [start for start, _ in stamped[1:]] + [float("inf")]
     lines, words = [], []
-    for (start, raw), end in zip(stamped, ends, strict=True):
+    for (start, raw), end in zip(stamped, ends, strict=False):
         plain = _WORD_STAMP.sub("", raw).strip()
         end = min(end, start + LONGEST_LINE, start + 1 + SLOW_WORD * len(tokens(plain)))
         if plain and not _LABEL_LINE.fullmatch(plain):
@@ -205,7 +205,7 @@ _TEXTS = {
     "language": "language", "licence": "licence", "license": "licence", "artist": "artist",
     "transcript": "transcript",
 }
-_KNOWN = {*_TEXTS, "tags", "genres", "lyrics", "sections", "lines", "words", "phones", "parts", "id"}
+_KNOWN = {*_TEXTS, *"tags genres lyrics sections parts lines words phones id".split()}
 
 
 def from_json(text: str) -> Given:

@@ -180,10 +180,9 @@ def _reported(
     outcomes: Iterable[Outcome], total: int, report: Report | None
 ) -> Iterator[Outcome]:
     """The same outcomes; after each, `report` hears how far it is."""
-    began, done, failed, audio = time.perf_counter(), 0, 0, 0.0
-    for outcome in outcomes:
+    began, failed, audio = time.perf_counter(), 0, 0.0
+    for done, outcome in enumerate(outcomes, 1):
         yield outcome
-        done += 1
         failed += "error" in outcome
         audio += outcome.get("report", {}).get("seconds", 0.0)
         if report is not None:

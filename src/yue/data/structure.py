@@ -27,6 +27,8 @@ KERNEL_SECONDS = 10.0
 """Each way from a border; what is compared for novelty."""
 MIN_SECONDS = 6.0
 """Borders lie at least this far apart."""
+MIN_VOICELESS = 2.0
+"""Seconds without singing at either end that are an intro or an outro."""
 PROMINENCE = 0.5
 """A border's novelty, in standard deviations above the mean."""
 ALIKE = 0.55
@@ -44,10 +46,10 @@ def segment(wave: np.ndarray, rate: int, vocals: np.ndarray | None = None) -> li
     rows = features(wave, rate)
     step = BLOCK * HOP / rate
     cuts = borders(novelty(similarity(rows), round(KERNEL_SECONDS / step)), MIN_SECONDS / step)
-    edges = [0, *cuts, len(rows)]
-    pairs = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
-    times = [0.0, *(cut * step for cut in cuts), seconds]
     active = None if vocals is None else quality.sung(vocals, rate)
+    times = [0.0, *_with_voice([cut * step for cut in cuts], active, seconds), seconds]
+    edges = [min(round(time / step), len(rows) - 1) for time in times[:-1]] + [len(rows)]
+    pairs = [(a, max(b, a + 1)) for a, b in itertools.pairwise(edges)]
     level = [_level(wave, rate, a, b) for a, b in itertools.pairwise(times)]
     singing = [_share(active, a, b) for a, b in itertools.pairwise(times)]
     names = labels(kinds(rows, pairs), level, singing)
@@ -55,6 +57,16 @@ def segment(wave: np.ndarray, rate: int, vocals: np.ndarray | None = None) -> li
         Span(name, start, end)
         for name, start, end in zip(names, times, times[1:], strict=False)
     ]
+
+
+def _with_voice(cuts: list[float], active: np.ndarray | None, seconds: float) -> list[float]:
+    """Borders where the first word begins and the last one ends, in place of others close by."""
+    places = np.flatnonzero(active) * quality.BLOCK if active is not None else np.zeros(0)
+    if not places.size:
+        return cuts
+    ends = [float(places[0]), float(places[-1]) + quality.BLOCK]
+    ends = [end for end in ends if MIN_VOICELESS <= end <= seconds - MIN_VOICELESS]
+    return sorted([*ends, *(c for c in cuts if all(abs(c - e) >= MIN_SECONDS for e in ends))])
 
 
 # Features -----------------------------------------------------------------------------------------
