@@ -73,6 +73,10 @@ class ModelOptions(Group):
     rms_norm_eps: float = knob(1e-5, "Added under the root of the norms.", low=1e-12, high=1e-2)
     tie_word_embeddings: bool = knob(False, "One matrix for embedding and head.")
     init_std: float = knob(0.02, "Spread of the first weights.", low=1e-5, high=1.0)
+    vocabulary: str = knob(
+        "own", "Ids of a new model: own, laid out behind the tokenizer's; or yue-v1, as published.",
+        choices=("own", "yue-v1"),
+    )
     codebook_size: int = knob(1024, "Codes per codebook, of a new model.", low=2, high=65536)
     codebooks: int = knob(8, "Codebooks per frame, of a new model.", low=1, high=64)
     silence: int = knob(0, "The first codebook's code for silence.", low=0, high=65535)

@@ -25,7 +25,7 @@ from yue.tokenizer import (
 )
 from yue.train.adapt import adapt
 from yue.train.config import ModelOptions, RunOptions
-from yue.vocab import Vocabulary
+from yue.vocab import YUE_V1, Vocabulary
 
 CONTROLS = ("eod", "soa", "eoa", "stage1", "xcodec", "stage2")
 """Control tokens of a new vocabulary, in the order of their ids."""
@@ -60,7 +60,9 @@ def tokenizer_of(options: ModelOptions) -> Tokenizer:
 
 
 def new_vocabulary(options: ModelOptions, text_size: int) -> Vocabulary:
-    """Ids of a new model: text, control tokens, codes of all codebooks."""
+    """Ids of a new model: text, control tokens, codes of all codebooks; or the published ones."""
+    if options.vocabulary == "yue-v1":
+        return YUE_V1
     controls = {name: text_size + place for place, name in enumerate(CONTROLS)}
     return Vocabulary(
         text_size=text_size, **controls, codec_base=text_size + len(CONTROLS),
@@ -69,13 +71,13 @@ def new_vocabulary(options: ModelOptions, text_size: int) -> Vocabulary:
     )
 
 
-def new_config(options: ModelOptions, vocabulary: Vocabulary) -> LlamaConfig:
-    """The `config.json` of a new model."""
+def new_config(options: ModelOptions, vocabulary: Vocabulary, text: int) -> LlamaConfig:
+    """The `config.json` of a new model whose tokenizer has `text` ids."""
     sizes: dict[str, Any] = {name: getattr(options, name) for name in _SIZES}
     step = options.pad_vocabulary
     return LlamaConfig.from_dict({
         **{name: value for name, value in sizes.items() if value is not None},
-        "vocab_size": -(-vocabulary.size // step) * step,
+        "vocab_size": -(-max(vocabulary.size, text) // step) * step,
         "bos_token_id": None, "eos_token_id": vocabulary.eod,
         "yue": {"vocabulary": vocabulary.as_dict()},
     })
@@ -95,7 +97,8 @@ def config_of(options: ModelOptions, tokenizer: Tokenizer) -> LlamaConfig:
     """The config of the model to start from, or of a new one."""
     if options.start is not None:
         return read_config(options.start)
-    return new_config(options, new_vocabulary(options, text_size(tokenizer)))
+    size = text_size(tokenizer)
+    return new_config(options, new_vocabulary(options, size), size)
 
 
 def build(options: RunOptions) -> Start:
