@@ -73,6 +73,8 @@ def test_tokens_by_the_mixed_rule() -> None:
     assert words.tokens("naïve Straße") == ["naïve", "strasse"]
     assert words.characters("ab c,") == ["a", "b", "c"]
     assert words.tokens(" ...") == []
+    assert words.is_latin("Ça va, 我") and words.is_latin("na na 42")
+    assert not any(map(words.is_latin, ("我爱你 oh", "42", "")))
 
 
 def test_labels_and_punctuation_are_not_sung() -> None:

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yue.evaluate.recognise import Heard
-from yue.evaluate.words import BIN, align, free_costs
+from yue.evaluate.record import record
+from yue.evaluate.words import BIN, align, edits, free_costs, tokens
 from yue.phonemes import words as spoken_words
 
 VERSION = 1
@@ -134,6 +135,45 @@ def completeness(
     sung = sum(each["state"] == "sung" for each in told)
     complete = sung / len(long) if long else None
     return {"sections": told, "repeated": repeated, "complete": complete}
+
+
+def evaluate(
+    texts: Sequence[str], heard: Sequence[Heard], seconds: float, *, phones: bool, seed: int = 0,
+    extractor: str = "", windowing: str = "",
+) -> dict[str, Any]:
+    """The words of one song: the sections' `texts` against what was heard, `phones` or words.
+
+    `rate` is PER of phones, else WER or CER by the mixed rule.
+    """
+    words = asked_words(texts) if phones else []
+    sections = [_phones(words, number) if phones else tokens(text)
+                for number, text in enumerate(texts)]
+    asked = [token for section in sections for token in section]
+    found = completeness(sections, heard, seed=seed)
+    states = [section["state"] for section in found["sections"]]
+    values: dict[str, Any] = {
+        **edits(asked, [token.symbol for token in heard]).as_dict(),
+        "complete": found["complete"], "skipped": states.count("skipped"),
+        "moved": states.count("moved"), "repeated": len(found["repeated"]),
+        "sections": found["sections"], "repeats": found["repeated"],
+        "over_time": over_time(asked, heard, seconds),
+    }
+    if phones:
+        times = word_times(words, heard)
+        values["words"] = [
+            {"text": word.text, "section": word.section, "start": time and time[0],
+             "end": time and time[1]}
+            for word, time in zip(words, times, strict=True)
+        ]
+    return record(
+        "phones" if phones else "words", VERSION, values, extractor=extractor,
+        windowing=windowing, seed=seed,
+    )
+
+
+def _phones(words: Sequence[AskedWord], section: int) -> list[str]:
+    """The phones of one section."""
+    return [phone for word in words if word.section == section for phone in word.phones]
 
 
 def occurrences(

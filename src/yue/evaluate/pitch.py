@@ -168,7 +168,7 @@ def evaluate(
         "lowest": int(notes.min()) if notes.size else None,
         "highest": int(notes.max()) if notes.size else None,
         "percentile_range": percentile_range(track),
-        "voiced_seconds": round(np.count_nonzero(track) * STEP, 2),
+        "voiced_seconds": round(int(np.count_nonzero(track)) * STEP, 2),
     }
     if equal_seconds is not None:
         found["equal_range"] = equal_range(track, equal_seconds, hold=hold, bridge_gaps=bridge_gaps)

@@ -30,6 +30,7 @@ PADDING = 0.2
 LONGEST = 15.0
 SHORTEST = 5.0
 """Seconds: a long track is cut at its quietest place between these two."""
+WINDOWING = f"pieces of {SHORTEST:g} to {LONGEST:g} s, cut where quietest"
 QUIET = 1e-3
 """Peak below which a piece is silence and not worth hearing."""
 BEAM = 1e-20
@@ -85,7 +86,7 @@ def describe() -> dict[str, Any]:
     return {
         "extractor": "pocketsphinx phone loop", "extractor_version": version("pocketsphinx"),
         "version": VERSION,
-        "windowing": f"pieces of {SHORTEST:g} to {LONGEST:g} s, cut where quietest",
+        "windowing": WINDOWING,
         "beam": BEAM, "lm_weight": LM_WEIGHT, "peak": PEAK, "padding": PADDING, "seed": None,
     }
 

@@ -35,6 +35,8 @@ SILENCE_DB = -60.0
 DEPTH_DB = 80.0
 LEAK_RATE, LEAK_SIZE = 16_000, 2_048
 LEAK_FLOOR_DB = -60.0
+LEAST_FRAMES = 32
+"""About two seconds: in less there is too little to compare."""
 _BLOCK, _MARGIN = 8_192, 64
 """Samples oversampled at once, and what is added at either end and thrown away."""
 
@@ -102,7 +104,7 @@ def bandwidth(audio: Audio) -> float | None:
     if audio.peak == 0 or not np.any(mono):
         return None
     signal = need("scipy.signal")
-    hertz, power = signal.welch(mono, audio.rate, nperseg=min(4_096, len(mono)))
+    hertz, power = signal.welch(mono, audio.rate, nperseg=min(4_096, len(mono)), noverlap=0)
     there = np.flatnonzero(power >= power.max() * 10 ** (-DEPTH_DB / 10))
     return float(hertz[there[-1]])
 
@@ -112,17 +114,16 @@ def leakage(source: Audio, other: Audio) -> float | None:
 
     `None` if one is silent or shorter than some seconds, in which there is too little to compare.
     """
-    one, two = (_spectra(audio) for audio in (source, other))
-    frames = min(len(one), len(two))
-    if frames < 32 or not one.any() or not two.any():
-        return None
-    one, two = one[:frames], two[:frames]
-    cross = np.abs((one.conj() * two).sum(axis=0)) ** 2
-    power_one, power_two = ((np.abs(each) ** 2).sum(axis=0) for each in (one, two))
-    coherence = cross / np.maximum(power_one * power_two, 1e-20)
-    unbiased = (coherence - 1 / frames) / (1 - 1 / frames)
-    share = float((unbiased * power_two).sum() / power_two.sum())
-    return float(decibels(share, 10 ** (LEAK_FLOOR_DB / 10)))
+    return leakages(source, other)[0]
+
+
+def leakages(one: Audio, two: Audio) -> tuple[float | None, float | None]:
+    """`leakage` of the first into the second, and of the second into the first."""
+    first, second = _spectra(one), _spectra(two)
+    frames = min(len(first), len(second))
+    if frames < LEAST_FRAMES or not first.any() or not second.any():
+        return None, None
+    return _copied(first[:frames], second[:frames])
 
 
 def vocal_ratio(vocals: Audio, accompaniment: Audio) -> float | None:
@@ -143,10 +144,10 @@ def evaluate(
         "bandwidth": bandwidth(mix), **gaps,
     }
     if vocals is not None and accompaniment is not None:
+        into, back = leakages(validate(vocals), validate(accompaniment))
         values |= {
-            "vocal_ratio": vocal_ratio(validate(vocals), validate(accompaniment)),
-            "vocals_in_accompaniment": leakage(vocals, accompaniment),
-            "accompaniment_in_vocals": leakage(accompaniment, vocals),
+            "vocal_ratio": vocal_ratio(vocals, accompaniment),
+            "vocals_in_accompaniment": into, "accompaniment_in_vocals": back,
         }
     if vocals is not None:
         found = silence(vocals)
@@ -155,6 +156,21 @@ def evaluate(
         "sound", VERSION, values, extractor="pyloudnorm",
         windowing=f"loudness {GATE} s, silence {FRAME} s, leakage {LEAK_SIZE / LEAK_RATE:.3f} s",
     )
+
+
+def _copied(one: np.ndarray, two: np.ndarray) -> tuple[float, float]:
+    """Of spectra `(frames, bins)`: the share of each that is a copy of the other, in dB.
+
+    First what of `one` is in `two`, then the reverse.
+    """
+    frames = len(one)
+    cross = np.abs((one.conj() * two).sum(axis=0)) ** 2
+    power_one, power_two = ((np.abs(each) ** 2).sum(axis=0) for each in (one, two))
+    coherence = cross / np.maximum(power_one * power_two, 1e-20)
+    unbiased = (coherence - 1 / frames) / (1 - 1 / frames)
+    shares = [(unbiased * power).sum() / power.sum() for power in (power_two, power_one)]
+    into_two, into_one = decibels(np.array(shares), 10 ** (LEAK_FLOOR_DB / 10)).tolist()
+    return into_two, into_one
 
 
 def _in_runs(high: np.ndarray) -> int:
@@ -166,7 +182,7 @@ def _in_runs(high: np.ndarray) -> int:
 
 def _silent_frames(audio: Audio) -> np.ndarray:
     """For each whole frame, whether it is silent: bool `(frames,)`; at least one frame."""
-    power = np.square(audio.samples, dtype=np.float64).mean(axis=0)
+    power = np.einsum("cn,cn->n", audio.samples, audio.samples) / len(audio.samples)
     size = max(1, round(FRAME * audio.rate))
     whole = len(power) // size * size
     levels = power[:whole].reshape(-1, size) if whole else power[None]

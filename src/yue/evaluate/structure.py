@@ -17,6 +17,7 @@ import numpy as np
 
 from yue.errors import FileError
 from yue.evaluate.harmony import Chroma
+from yue.evaluate.record import record
 from yue.evaluate.tempo import f_measure, hits
 from yue.evaluate.words import distance
 from yue.files import PathLike, read_json
@@ -132,6 +133,40 @@ def repetition(chroma: Chroma, seconds: float) -> float | None:
             returned[first : first + stripe] = True
             returned[first + lag : first + lag + stripe] = True
     return float(returned.mean())
+
+
+def evaluate(
+    chroma: Chroma, seconds: float, parts: Sequence[Part] = (), asked: Sequence[Part] = ()
+) -> dict[str, Any]:
+    """One song: repetition; with its `parts` their lengths and returns.
+
+    With what was `asked` (a request's sections, or a reference analysis) how far it is from that.
+    """
+    values: dict[str, Any] = {"repetition": repetition(chroma, seconds)}
+    if parts:
+        found = returns(chroma, parts)
+        values |= {
+            "sections": len(parts), "labels": [part.label for part in parts],
+            "section_seconds": [part.seconds for part in parts],
+            "chorus_likeness": found["chorus"], "return_gain": found["gain"],
+        }
+    if parts and asked:
+        wanted = {label: _mean_length(asked, label) for label in {part.label for part in asked}}
+        values |= {
+            "length_error": lengths(parts, wanted)["error"],
+            "order_error": order_error([p.label for p in parts], [p.label for p in asked]),
+            "boundaries_half": boundary_hits(parts, asked)["f"],
+            "boundaries_three": boundary_hits(parts, asked, 3.0)["f"],
+        }
+    return record(
+        "structure", VERSION, values, extractor="chroma of spectral peaks",
+        windowing=f"{STEP} s; repetition of {STRIPE} s",
+    )
+
+
+def _mean_length(parts: Sequence[Part], label: str) -> float:
+    """Mean seconds of the sections of one label."""
+    return float(np.mean([part.seconds for part in parts if part.label == label]))
 
 
 def _slow(chroma: Chroma, start: float, end: float) -> np.ndarray:

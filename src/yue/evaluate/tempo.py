@@ -29,7 +29,7 @@ FPS = RATE / HOP
 EARLY = SIZE / 4 / RATE
 """Seconds by which a frame sees an onset before it is in its middle."""
 BANDS = 40
-LOWEST, HIGHEST = 40.0, 240.0
+LOWEST, HIGHEST = 30.0, 240.0
 """Beats per minute."""
 PRIOR, PRIOR_OCTAVES = 120.0, 0.9
 TIGHTNESS = 10.0

@@ -71,6 +71,13 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(plain)
 
 
+def is_latin(text: str) -> bool:
+    """Whether most letters of a text are Latin; not for a text without letters."""
+    letters = [letter for letter in text if letter.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
+    return latin > len(letters) / 2
+
+
 def characters(text: str) -> list[str]:
     """The characters of the tokens."""
     return list("".join(tokens(text)))

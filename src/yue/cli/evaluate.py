@@ -1,0 +1,86 @@
+"""`yue evaluate`: score a folder of songs, ours or a rival's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from cyclopts import Parameter
+
+from yue.cli.console import bars, print_json, say
+from yue.cli.flags import flags_of, group
+from yue.errors import OptionError
+from yue.evaluate.measure import MeasureOptions
+
+if TYPE_CHECKING:
+    from yue.evaluate.run import Evaluation
+
+    MeasureFlags: TypeAlias = Any
+else:
+    MeasureFlags = Annotated[flags_of(MeasureOptions), Parameter(name="*")]
+
+HTML = (".html", ".htm")
+
+
+def evaluate(
+    songs: Annotated[Path, Parameter(
+        help="A folder of songs (NAME.flac; beside them, if there are any, NAME.vocals.flac, "
+        "NAME.accompaniment.flac, lyrics NAME.txt, manifest NAME.json), or one file."
+    )],
+    *,
+    against: Annotated[Path | None, Parameter(
+        help="Another such folder to compare with; songs of the same names are paired."
+    )] = None,
+    output: Annotated[Path, Parameter(
+        name=["--output", "-o"], help="The report (.html); its numbers go beside it (.json)."
+    )] = Path("report.html"),
+    json: Annotated[bool, Parameter(
+        name="--json", negative="", help="Print the numbers as JSON instead of a table."
+    )] = False,
+    processes: Annotated[int | None, Parameter(help="By default one per core.")] = None,
+    cache: Annotated[bool, Parameter(
+        help="Keep results by content, so that only what is new is measured."
+    )] = True,
+    options: MeasureFlags = None,
+) -> None:
+    """Measure songs: sound, tempo, key, structure, pitch, words; a table and a report."""
+    from yue.evaluate.report import page
+    from yue.evaluate.table import table, text_of
+    from yue.files import write_bytes, write_json
+
+    if output.suffix.lower() not in HTML:
+        raise OptionError(f"--output {output}: the suffix must be {' or '.join(HTML)}.")
+    if processes is not None and processes < 1:
+        raise OptionError(f"--processes {processes}: expected at least 1.")
+    if not output.resolve().parent.is_dir():
+        raise OptionError(f"--output {output}: there is no folder {output.parent}.")
+    chosen = group(MeasureOptions, options)
+    found = _measured(songs, chosen, processes, cache)
+    other = _measured(against, chosen, processes, cache) if against else None
+    told = {**found.as_dict(), "against": other.as_dict() if other else None}
+    rows = table(found.songs, other.songs if other else None, seed=chosen.seed)
+    told["table"] = [vars(row) for row in rows]
+    numbers = write_json(output.with_suffix(".json"), told)
+    write_bytes(output, page(found, other).encode())
+    say(f"{output} and {numbers}")
+    print_json(told) if json else sys.stdout.write(text_of(rows))
+
+
+def _measured(
+    folder: Path, options: MeasureOptions, processes: int | None, cache: bool
+) -> Evaluation:
+    """One folder, with progress and a line for each song that failed."""
+    from yue.evaluate.run import evaluate_folder
+    from yue.hub import cache_dir
+
+    with bars() as progress:
+        found = evaluate_folder(
+            folder, options, processes=processes or os.cpu_count() or 1, progress=progress,
+            cache=cache_dir() / "evaluate" if cache else None, verb=folder.name[-8:] or "songs",
+        )
+    for name, reason in found.failed.items():
+        say(f"{name} was left out: {reason}")
+    say(f"{folder}: {len(found.songs)} songs ({found.cached} known), {len(found.failed)} left out")
+    return found
