@@ -10,7 +10,8 @@ import pytest
 from conftest import GOLDEN
 from yue.audio import Audio
 from yue.errors import AudioError, OptionError
-from yue.evaluate.measure import MeasureOptions, Work, measure, measure_arrays
+from yue.evaluate.measure import Work, measure, measure_arrays
+from yue.evaluate.options import MeasureOptions
 from yue.evaluate.structure import Part
 
 RATE = 16_000

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from yue.cli.console import bars, print_json, say
 from yue.cli.flags import flags_of, group
 from yue.errors import OptionError
-from yue.evaluate.measure import MeasureOptions
+from yue.evaluate.options import MeasureOptions
 
 if TYPE_CHECKING:
     from yue.evaluate.run import Evaluation

@@ -18,6 +18,7 @@ from yue.cli.bundle import bundle
 from yue.cli.codec import train_codec
 from yue.cli.console import bars, print_json, say
 from yue.cli.data import app as data
+from yue.cli.evaluate import evaluate
 from yue.cli.flags import (
     NOTHING,
     STDIN,
@@ -69,6 +70,7 @@ app.command(train_codec)
 app.command(bundle)
 app.command(listen.app)
 app.command(marble)
+app.command(evaluate)
 app.command(agree)
 
 

@@ -18,36 +18,19 @@ import numpy as np
 from yue.audio import Audio
 from yue.errors import AudioError
 from yue.evaluate import completeness, f0, harmony, music, pitch, recognise, sound, structure
+from yue.evaluate.options import NO_WORDS, PHONES, MeasureOptions
 from yue.evaluate.record import named, record
 from yue.evaluate.structure import Part
 from yue.evaluate.transcribe import VERSION as TRANSCRIBE_VERSION
 from yue.evaluate.transcribe import Transcriber
 from yue.evaluate.words import is_latin
-from yue.options import Options, knob
 
-PHONES, NO_WORDS = "phones", "none"
 VERSIONS = {
     "sound": sound.VERSION, "music": music.VERSION, "structure": structure.VERSION,
     "pitch": pitch.VERSION, "f0": f0.VERSION, "phones": recognise.VERSION,
     "words": TRANSCRIBE_VERSION, "completeness": completeness.VERSION,
 }
 """Raised whenever a result may change: cached results of older versions are not used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureOptions(Options):
-    """What is measured and how."""
-
-    words: str = knob(
-        PHONES, "How words are judged: phones (English, offline), none, or a speech recognition "
-        "model of transformers (hub id or directory).",
-    )
-    language: str | None = knob(None, "Language of the lyrics, for recognisers that ask for one.")
-    equal_seconds: float = knob(
-        15.0, "Voiced seconds at which vocal ranges are compared, since range grows with length.",
-        low=1, high=3600,
-    )
-    seed: int = knob(0, "Seed of everything that is drawn.", low=0, high=2**31 - 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from yue.options import Options, knob
 
+PHONES, NO_WORDS = "phones", "none"
+"""Ways of judging words that need no model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions(Options):
@@ -41,3 +44,19 @@ class ProbeOptions(Options):
                         high=999)
     seed: int = knob(1234, "Seed of weights, order and dropout.", low=0, high=2**31 - 1)
     device: str = knob("cpu", "cpu, cuda, cuda:1, ...")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(Options):
+    """What is measured and how."""
+
+    words: str = knob(
+        PHONES, "How words are judged: phones (English, offline), none, or a speech recognition "
+        "model of transformers (hub id or directory).",
+    )
+    language: str | None = knob(None, "Language of the lyrics, for recognisers that ask for one.")
+    equal_seconds: float = knob(
+        15.0, "Voiced seconds at which vocal ranges are compared, since range grows with length.",
+        low=1, high=3600,
+    )
+    seed: int = knob(0, "Seed of everything that is drawn.", low=0, high=2**31 - 1)

@@ -19,7 +19,8 @@ from typing import Any
 
 from yue.errors import FileError, YueError
 from yue.evaluate.folder import SongFiles, find_songs, read_song
-from yue.evaluate.measure import VERSIONS, MeasureOptions, measure
+from yue.evaluate.measure import VERSIONS, measure
+from yue.evaluate.options import MeasureOptions
 from yue.evaluate.record import named
 from yue.files import PathLike, read_json, write_json
 
