@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from test_embed import noise, write_clap
-from test_embed_models import audiobox  # noqa: F401 - a fixture
+from test_embed_models import write_audiobox
 from yue.audio import Audio
 from yue.errors import ModelError, OptionError
 from yue.evaluate import against, distances
@@ -93,8 +93,8 @@ def test_texts(clap: Clap, songs: Any) -> None:
     assert against.score_texts(songs, {}, clap)["mean"] is None
 
 
-def test_aesthetics_of_files(audiobox: Path, songs: Any) -> None:  # noqa: F811
-    found = against.aesthetics(songs, str(audiobox))
+def test_aesthetics_of_files(songs: Any, tmp_path: Path) -> None:
+    found = against.aesthetics(songs, str(write_audiobox(tmp_path)))
     assert len(found["songs"]) == 5 and set(found["skipped"]) == {"short", "damaged"}
     mean = np.mean([song["PQ"] for song in found["songs"].values()])
     assert found["mean"]["PQ"] == pytest.approx(mean)

@@ -278,8 +278,11 @@ def tiny_aesthetics() -> tuple[dict[str, Any], aesthetics.AestheticsModel]:
 
 @pytest.fixture(scope="module")
 def audiobox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_audiobox(tmp_path_factory.mktemp("audiobox"))
+
+
+def write_audiobox(where: Path) -> Path:
     """The hub's files: `encoder.` before every name, fairseq's spelling of WavLM."""
-    where = tmp_path_factory.mktemp("audiobox")
     config, model = tiny_aesthetics()
     state = {
         f"encoder.wavlm_model.{published_spelling(name)}" if name.startswith("wavlm.")

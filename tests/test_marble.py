@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -139,6 +138,12 @@ def test_features_are_kept_and_a_stopped_run_goes_on(tmp_path: Path) -> None:
     encoder.version = 2
     run(encoder)
     assert len(calls) == 49
+    for at_once in (1, 2):  # layer by layer, read from the cache
+        each = run_marble(
+            "GTZAN", tmp_path / "data", encoder, options=QUICK, strict=False,
+            cache=tmp_path / "cache", at_once=at_once,
+        )
+        assert each["layers"] == first["layers"] and len(calls) == 49
     file = next((tmp_path / "cache").iterdir())
     assert np.load(file, allow_pickle=False).dtype == np.float16
 
@@ -348,24 +353,29 @@ def test_files_in_another_form(tmp_path: Path) -> None:
 def test_layers_that_are_not_there(gtzan: Path) -> None:
     with pytest.raises(OptionError, match=r"layers \[3\]: the encoder has 0 to 2"):
         run_marble("GTZAN", gtzan, Planted(), layers=[3], strict=False)
+    with pytest.raises(OptionError, match="no layers were asked for"):
+        run_marble("GTZAN", gtzan, Planted(), layers=[], strict=False)
 
 
-def run_verb(*arguments: str) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "yue", "marble", *arguments], capture_output=True, text=True,
-        check=False,
-    )
+def run_verb(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["yue", "marble", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
 
 
-def test_the_verb(tmp_path: Path) -> None:
+def test_the_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_gtzan(tmp_path, (8, 4, 4), genres=2)
     out = tmp_path / "out.json"
-    done = run_verb(
-        "GTZAN", str(tmp_path), "--model", "random", "--layers", "0,2", "--epochs", "2",
-        "--hidden", "8", "--any-split", "-o", str(out), "--cache", str(tmp_path / "cache"),
+    code = run_verb(
+        monkeypatch, "GTZAN", str(tmp_path), "--model", "random", "--layers", "0,2",
+        "--epochs", "2", "--hidden", "8", "--any-split", "-o", str(out), "--cache",
+        str(tmp_path / "cache"),
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out}\n" and "(test)" in done.stderr
+    told = capsys.readouterr()
+    assert not code and told.out == f"{out}\n" and "(test)" in told.err
     found = json.loads(out.read_text())
     assert [row["layer"] for row in found["layers"]] == [0, 2]
     assert found["probe"]["hidden"] == 8 and len(list((tmp_path / "cache").iterdir())) == 16
@@ -384,8 +394,5 @@ def test_mistakes_at_the_command_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["yue", "marble", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 1
+    assert run_verb(monkeypatch, *arguments) == 1
     assert message in capsys.readouterr().err

@@ -17,6 +17,7 @@ KL: `sum p log(p / q)` in nats, p the reference. A probability of 0 counts as `F
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +56,12 @@ class Gaussian:
         covariance = np.atleast_2d(np.cov(rows, rowvar=False))
         return cls(rows.mean(axis=0), covariance)
 
+    @functools.cached_property
+    def root(self) -> np.ndarray:
+        """The symmetric square root of the covariance; a reference's is taken once."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
 
 def validate(x: ArrayLike, name: str = "embeddings") -> np.ndarray:
     """Embeddings as float64 `(n, D)`.
@@ -77,9 +84,8 @@ def fad(x: ArrayLike | Gaussian, reference: ArrayLike | Gaussian) -> float:
     a, b = _moments(x), _moments(reference)
     if a.mean.shape != b.mean.shape:
         raise OptionError(f"{len(a.mean)} and {len(b.mean)} dimensions: two different embeddings?")
-    root = _square_root(a.covariance)
-    # The trace of (S1 S2)^½ is that of the symmetric (S1^½ S2 S1^½)^½.
-    middle = np.linalg.eigvalsh(root @ b.covariance @ root)
+    # The trace of (S1 S2)^½ is that of the symmetric (S2^½ S1 S2^½)^½.
+    middle = np.linalg.eigvalsh(b.root @ a.covariance @ b.root)
     overlap = np.sqrt(np.clip(middle, 0, None)).sum()
     spread = np.trace(a.covariance) + np.trace(b.covariance)
     return max(0.0, float(np.square(a.mean - b.mean).sum() + spread - 2 * overlap))
@@ -223,12 +229,6 @@ def evaluate(
 
 def _moments(x: ArrayLike | Gaussian) -> Gaussian:
     return x if isinstance(x, Gaussian) else Gaussian.of(x)
-
-
-def _square_root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a symmetric matrix without negative eigenvalues."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

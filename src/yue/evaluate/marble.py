@@ -25,7 +25,7 @@ from yue.files import PathLike
 
 VERSION = 1
 LAYERS_AT_ONCE = 8
-"""Layers whose probes are trained together; more is quicker and takes more memory."""
+"""Layers that are held and probed together; more is quicker and takes more memory."""
 
 MIXTURE = "mixture"
 """What a learned mixture of layers is called where a layer's number stands."""
@@ -43,24 +43,30 @@ def run_marble(
     """The task's scores of a frozen encoder: `chosen` (layer, rate, `valid`, `test`), `layers`.
 
     `layers`: all by default; with `mixture` also a learned mixture of them. Features are kept in
-    `cache`, a folder, one file per sound, so a run that was stopped goes on. Files that cannot be
-    read are left out and named in `skipped`; a split that is not the official one is refused unless
-    `strict` is off.
+    `cache`, a folder, one file per sound: then a run that was stopped goes on, and no more than
+    `at_once` layers are in memory (all for the mixture). Files that cannot be read are left out and
+    named in `skipped`; a split that is not the official one is refused unless `strict` is off.
     """
     kind, o = find_task(task), options or ProbeOptions()
     tell: Progress = progress or (lambda verb, done, total: None)
     # 1. The official splits.
     tracks, classes = read_splits(kind, folder, strict=strict)
-    # 2. Features of every sound.
+    # 2. Which layers, and how many of them to hold.
+    names = list(range(_depth(tracks, encoder, cache))) if layers is None else list(layers)
+    held = len(names) if cache is None else at_once
     skipped: dict[str, str] = {}
-    data = _features(tracks, encoder, cache, layers, skipped, tell)
-    targets = _targets(kind, tracks, data)
-    splits = {name: Split(*data[name][:2], targets[name]) for name in SPLITS}
-    # 3. One probe per layer and rate; 4. the best by validation; 5. its test.
-    names = list(range(splits["train"].features.shape[1])) if layers is None else list(layers)
-    rows = _probe(kind, classes, splits, names, rates, o, at_once, tell)
+    rows: list[dict[str, Any]] = []
+    splits: dict[str, Split] = {}
+    for group in batches(names, max(1, held)):
+        # 3. Features of every sound. 4. One probe per layer and rate: the best, and its test.
+        splits = _splits(kind, tracks, encoder, cache, group, skipped, tell)
+        rows += _probe(kind, classes, splits, group, rates, o, at_once, tell)
     if mixture:
+        if len(names) > held:
+            splits = _splits(kind, tracks, encoder, cache, names, skipped, tell)
         rows += _probe(kind, classes, splits, [MIXTURE], rates, o, at_once, tell)
+    if not rows:
+        raise OptionError("no layers were asked for: give at least one.")
     return {
         "metric": "marble", "version": VERSION, "task": task, **encoder.describe(),
         "official": strict and kind.counts is not None,
@@ -127,8 +133,29 @@ def _scores(
     return found
 
 
+def _depth(tracks: Splits, encoder: Layered, cache: PathLike | None) -> int:
+    """How many layers the encoder has, by the first sound that can be read."""
+    reason = ""
+    for track in tracks[SPLITS[0]]:
+        try:
+            return len(_states(track, encoder, cache))
+        except AudioError as error:
+            reason = reason or str(error)
+    raise FileError(f"no track of {SPLITS[0]} could be read: {reason}")
+
+
+def _splits(
+    task: Task, tracks: Splits, encoder: Layered, cache: PathLike | None, layers: Sequence[int],
+    skipped: dict[str, str], tell: Progress,
+) -> dict[str, Split]:
+    """Features of some layers with their targets, per split."""
+    data = _features(tracks, encoder, cache, layers, skipped, tell)
+    targets = _targets(task, tracks, data)
+    return {name: Split(*data[name][:2], targets[name]) for name in SPLITS}
+
+
 def _features(
-    tracks: Splits, encoder: Layered, cache: PathLike | None, layers: Sequence[int] | None,
+    tracks: Splits, encoder: Layered, cache: PathLike | None, layers: Sequence[int],
     skipped: dict[str, str], tell: Progress,
 ) -> dict[str, tuple[np.ndarray, np.ndarray, list[int]]]:
     """Per split features `(chunks, L, D)` float16, the track of each, which tracks are left."""
@@ -155,11 +182,9 @@ def _features(
     return found
 
 
-def _chosen(states: np.ndarray, layers: Sequence[int] | None) -> np.ndarray:
+def _chosen(states: np.ndarray, layers: Sequence[int]) -> np.ndarray:
     """The layers asked for of features `(L, windows, D)`."""
-    if layers is None:
-        return states
-    if not layers or not all(0 <= layer < len(states) for layer in layers):
+    if not all(0 <= layer < len(states) for layer in layers):
         raise OptionError(f"layers {list(layers)}: the encoder has 0 to {len(states) - 1}.")
     return states[list(layers)]
 
