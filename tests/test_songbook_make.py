@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from yue.audio import Audio
+from yue.cli.songbook import Log
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.data.records import read
 from yue.errors import FileError, ModelError, OptionError
@@ -164,6 +165,20 @@ def test_the_command_line_shows_a_song(capsys: pytest.CaptureFixture[str]) -> No
     assert shown.startswith("simple-1-000007: ") and "voice f1" in shown
     run("songbook", "show", "7", "--json")
     assert json.loads(capsys.readouterr().out)["index"] == 7
+
+
+def test_progress_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    times = iter([log.began + 1, log.began + 40, log.began + 50, log.began + 360])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    for done in (1.0, 2.0, 3.0, 4.0):
+        log("songs", done, 4.0)
+    assert capsys.readouterr().err.splitlines() == [
+        "songs: 2.00 of 4.00 h, 90 x real time, 1 min left",
+        "songs: 4.00 of 4.00 h, 30 x real time, 0 min left",
+    ]
 
 
 @pytest.mark.slow

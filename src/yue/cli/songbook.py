@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from yue.cli.console import bars, print_json
+from yue.cli.console import bars, print_json, say
 
 Seed = Annotated[int, Parameter(help="The book: the same seed gives the same songs.")]
 ProfileName = Annotated[str, Parameter(help="full, or simple: what a small model learns first.")]
 
+LOG_SECONDS = 30.0
+
 app = App(
     name="songbook", help="Songs made from a seed, with exact alignments.", help_format="plaintext"
 )
+
+
+class Log:
+    """Progress as lines on stderr, for a run without a terminal: what is there, speed, time left.
+    """
+
+    def __init__(self) -> None:
+        self.began = self.told = time.monotonic()
+        self.first: float | None = None
+
+    def __call__(self, verb: str, done: float, total: float) -> None:
+        """Tell how many of the hours are there, at most twice a minute."""
+        self.first = done if self.first is None else self.first
+        now = time.monotonic()
+        made = done - self.first
+        if (now - self.told < LOG_SECONDS and done < total) or not made:
+            return
+        self.told = now
+        speed = made * 3600 / (now - self.began)
+        left = (total - done) * 60 / speed
+        say(f"{verb}: {done:.2f} of {total:.2f} h, {speed:.0f} x real time, {left:.0f} min left")
 
 
 @app.command
@@ -45,7 +69,8 @@ def make(
     )
     with bars() as progress:
         made = make_songs(
-            folder, hours, order, processes=processes or os.cpu_count() or 1, report=progress
+            folder, hours, order, processes=processes or os.cpu_count() or 1,
+            report=progress or Log(),
         )
     print_json({"folder": str(made)})
 

@@ -43,11 +43,19 @@ def encode(
     for done, shard in enumerate(own):
         target = out / f"{shard.name}.parquet"
         if not target.exists():
-            sheets = sorted(shard.glob("*.json"))
-            write(target, [encode_song(sheet, coder) for sheet in sheets])
+            songs = sorted(shard.glob(f"*{VOCALS}"))
+            write(target, [encode_song(_sheet_of(song), coder) for song in songs])
         if report is not None:
             report("shards", done + 1, len(own))
     return out
+
+
+VOCALS = f".{TRACKS[0]}.flac"
+
+
+def _sheet_of(vocals: Path) -> Path:
+    """The sheet beside a song's vocals."""
+    return vocals.with_name(vocals.name.removesuffix(VOCALS) + ".json")
 
 
 def encode_song(sheet: Path, codec: XCodec) -> Record:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from yue.songbook.score import SIXTEENTHS
+
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 """Semitones above the tonic; minor is natural minor."""
 
@@ -27,7 +29,7 @@ def close(pitches: Iterable[int], low: int) -> list[int]:
 
 def strength(sixteenth: int) -> float:
     """How strong a sixteenth of the bar is, 0 to 1."""
-    place = sixteenth % 16
+    place = sixteenth % SIXTEENTHS
     if place in (0, 8):
         return 1.0 if place == 0 else 0.85
     return 0.7 if place % 4 == 0 else 0.4 if place % 2 == 0 else 0.1

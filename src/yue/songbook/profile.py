@@ -13,11 +13,12 @@ from typing import Any
 from yue.errors import OptionError
 from yue.songbook.genres import GENRES
 from yue.songbook.voices import VOICES
+from yue.vocab import YUE_V1
 
 Form = tuple[str, ...]
 
-FRAME_RATE = 50
-"""Codec frames per second, on which `tempi` is chosen."""
+FRAME_RATE = YUE_V1.frame_rate
+"""Codec frames per second, for which the tempi of `simple` are chosen."""
 
 
 def framed_tempo(frames: int) -> float:

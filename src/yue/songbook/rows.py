@@ -1,7 +1,7 @@
 """Performance -> what training reads: a `Record` with exact parts and phones, or a JSON sheet.
 
 Parts tile the song: a part begins at its first bar, or at its first consonant if that comes
-earlier. Frames are the codec's, 50 per second unless said otherwise.
+earlier. Frames are the codec's.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from yue.data.records import Part, Phone, Record, check
 from yue.songbook.perform import Performance
+from yue.songbook.profile import FRAME_RATE
 from yue.songbook.score import Score
 
-FRAME_RATE = 50
 LICENCE = "CC0-1.0"
 LANGUAGE = "en"
 

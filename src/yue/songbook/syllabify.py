@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from yue.phonemes import is_vowel, words
 from yue.phonemes import syllables as split
+from yue.phonemes import words
 from yue.songbook.score import Line, Syllable
 
 
@@ -32,8 +32,3 @@ def syllabify(text: str, section: int = 0) -> Line:
 
 def _longer(syllable: Syllable, phones: tuple[str, ...]) -> Syllable:
     return Syllable(syllable.phones + tuple(phones), syllable.nucleus, syllable.word)
-
-
-def held_is_vowel(syllable: Syllable) -> bool:
-    """Whether a syllable is sung on a vowel, as nearly all are."""
-    return is_vowel(syllable.phones[syllable.nucleus])
