@@ -244,6 +244,8 @@ def test_refusals(tmp_path: Path) -> None:
         make(systems, tmp_path / "test", aspects=["musicality", "tempo"])
     with pytest.raises(OptionError, match="did you mean 'melody'"):
         make(systems, tmp_path / "test", aspects=["melodie"])
+    with pytest.raises(OptionError, match="names the system ours"):
+        make(systems, tmp_path / "test", options=ListenOptions(title="Ours against the rest"))
     assert not (tmp_path / "test").exists()
     make(systems, tmp_path / "test", options=SMALL)
     with pytest.raises(FileError, match="a listening test already"):

@@ -117,7 +117,7 @@ def test_a_rater_who_always_votes_left_shows(figures: dict[str, Any]) -> None:
     assert liar["identical_failed"] == 1
     assert [row["rater"] for row in figures["raters"] if row["favours"]] == [LIAR + 1]
     said = "\n".join(findings(figures))
-    assert "rater 5 favours the left song: 12 votes for the left, 0 for the right" in said
+    assert "Rater 5 favours the left song: 12 votes for the left, 0 for the right" in said
 
 
 def test_anchors_failed(figures: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ def test_a_damaged_journal_is_reported(voted: Path, tmp_path: Path) -> None:
     found = analyse(load(folder), **FEW)
     assert found["damaged_lines"] == [3, len(lines)] and found["strange_votes"] == 3
     said = "\n".join(findings(found))
-    assert f"line 3, {len(lines)} of the votes file is damaged" in said
+    assert f"Line 3, {len(lines)} of the votes file is damaged" in said
     assert "3 votes fit no trial" in said
 
 

@@ -10,6 +10,7 @@ be read or is silent, is left out and named.
 from __future__ import annotations
 
 import random
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,13 +59,15 @@ def make(
     """Write a test into the folder `output` and return its private key.
 
     `prompts` gives `genres` and `lyrics` per song name, shown to the raters. Raises what `find`,
-    `blocks` and `chosen` raise, `FileError` if `output` holds a test already.
+    `blocks` and `chosen` raise, `FileError` if `output` holds a test already, `OptionError` if the
+    title names a system.
     """
     options = options or ListenOptions()
     if (output / TEST).exists() or (output / VOTES).exists():
         raise FileError(f"{output} holds a listening test already: choose another folder.")
     asked = chosen(aspects, prompts=prompts is not None)
     songs = find(folders)
+    _refuse_names(options.title, songs.systems)
     if prompts is not None and (unknown := [name for name in songs.prompts if name not in prompts]):
         raise OptionError(f"--prompts lacks {', '.join(unknown)}: each song needs its prompt.")
     blocks(len(songs.systems), len(songs.prompts), options.raters, options.pairs)
@@ -88,6 +91,13 @@ def make(
     write_json(output / KEY, key).chmod(0o600)
     write_json(output / TEST, _public(options.title, asked, trials, stimuli, prompts))
     return key
+
+
+def _refuse_names(title: str, systems: Sequence[str]) -> None:
+    """Raise `OptionError` if the heading of the page gives a system away."""
+    for name in systems:
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", title, re.IGNORECASE):
+            raise OptionError(f"--title {title!r} names the system {name}: raters would read it.")
 
 
 def _sessions(

@@ -32,7 +32,9 @@ th,td{padding:.3rem .8rem .3rem 0;text-align:right;border-bottom:1px solid var(-
 font-variant-numeric:tabular-nums;white-space:nowrap}th:first-child,td:first-child{text-align:left}
 th{color:var(--soft);font-weight:600}svg{max-width:100%;height:auto;display:block}
 svg text{font:13px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}
-summary{cursor:pointer;font-weight:600}
+summary{cursor:pointer;font-weight:600}details{margin:.8rem 0}td.best{font-weight:700}
+.key{display:inline-block;width:.8em;height:.8em;margin:0 .4em 0 0;border-radius:2px}
+h3 .key:not(:first-child){margin-left:.8em}h3{font-weight:600}
 """
 
 
@@ -42,6 +44,7 @@ def page(held: Votes, figures: Mapping[str, Any]) -> str:
     first = OVERALL.key if OVERALL.key in aspects else aspects[0]
     parts = [
         _section("What to know first", "".join(f"<p>{_e(said)}</p>" for said in findings(figures))),
+        _section("Win rates", _overview(figures)),
         *(
             _aspect(figures["aspects"][key])
             for key in sorted(aspects, key=lambda key: key != first)
@@ -58,6 +61,11 @@ def page(held: Votes, figures: Mapping[str, Any]) -> str:
     )
 
 
+LEGEND = "".join(
+    f"<span class='key' style='background:var(--{colour})'></span>{words} "
+    for colour, words in (("win", "win of the left name"), ("tie", "tie"), ("loss", "loss"))
+)
+
 HOW = (
     "Rates count a tie as half a win. The thin line is the wider of two 95 % bootstrap intervals, "
     "over raters and over prompts. P-values are exact sign tests without ties, adjusted by Holm "
@@ -66,6 +74,22 @@ HOW = (
     "chance. An anchor fails if a rater prefers one of two identical songs, or a low-passed song "
     "to the original."
 )
+
+
+def _overview(figures: Mapping[str, Any]) -> str:
+    """The rate of every system against all others, by aspect; the best of each in bold."""
+    head = ("", *figures["systems"])
+    rows = []
+    for aspect in figures["aspects"].values():
+        rates = [row["rate"] for row in aspect["systems"]]
+        best = max((rate for rate in rates if rate is not None), default=None)
+        cells = (
+            f"<td{' class=best' * (rate is not None and rate == best)}>{percent(rate)}</td>"
+            for rate in rates
+        )
+        rows.append(f"<tr><td>{_e(aspect['title'])}</td>{''.join(cells)}</tr>")
+    top = "".join(f"<th>{_e(cell)}</th>" for cell in head)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _aspect(aspect: Mapping[str, Any]) -> str:
@@ -82,7 +106,7 @@ def _aspect(aspect: Mapping[str, Any]) -> str:
     )
     note = f"<p class='bad'>{_e(aspect['note'])}</p>" if aspect["note"] else ""
     body = (
-        f"{note}<h3>Wins, ties, losses</h3>{_bars(aspect['pairs'])}"
+        f"{note}<h3>{LEGEND}</h3>{_bars(aspect['pairs'])}"
         f"<h3>Strength</h3>{_dots(aspect['systems'])}"
         f"<details><summary>Figures</summary>{_pair_table(aspect['pairs'])}"
         f"{_system_table(aspect['systems'])}</details>"
@@ -148,9 +172,11 @@ def _dots(systems: Sequence[Mapping[str, Any]]) -> str:
 
 def _whisker(low: float, middle: float, high: float, y: float) -> str:
     """An interval with its value."""
+    path = f"<path d='M{low:.1f} {y}H{high:.1f}'"
     return (
-        f"<line x1='{low:.1f}' x2='{high:.1f}' y1='{y}' y2='{y}' stroke='var(--ink)' "
-        f"stroke-width='1.5'/><circle cx='{middle:.1f}' cy='{y}' r='4.5' fill='var(--ink)' "
+        f"{path} stroke='var(--card)' stroke-width='4' opacity='.6'/>"
+        f"{path} stroke='var(--ink)' stroke-width='1.5'/>"
+        f"<circle cx='{middle:.1f}' cy='{y}' r='4.5' fill='var(--ink)' "
         "stroke='var(--card)' stroke-width='1.5'/>"
     )
 

@@ -14,7 +14,7 @@ def findings(figures: Mapping[str, Any]) -> list[str]:
         f"{sum(not row['left_out'] for row in raters)} raters ({figures['sessions']} invited)."
     ]
     for row in raters:
-        name = f"rater {row['rater']}"
+        name = f"Rater {row['rater']}"
         if row["favours"]:
             said.append(
                 f"{name} favours the {row['favours']} song: {row['lefts']} votes for the left, "
@@ -27,7 +27,7 @@ def findings(figures: Mapping[str, Any]) -> list[str]:
             )
     if figures["damaged_lines"]:
         lines = ", ".join(map(str, figures["damaged_lines"]))
-        said.append(f"line {lines} of the votes file is damaged and was skipped.")
+        said.append(f"Line {lines} of the votes file is damaged and was skipped.")
     if figures["strange_votes"]:
         said.append(f"{figures['strange_votes']} votes fit no trial of this test; skipped.")
     return said
