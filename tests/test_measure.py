@@ -60,6 +60,14 @@ def test_music_is_what_was_played(found: dict) -> None:
     assert abs(music["tuning"]) < 3 and music["off_centre"] < 10
 
 
+def test_a_voice_in_the_accompaniment_is_heard(found: dict) -> None:
+    clean = values(found, "music")
+    leaked = values(measure_arrays(voice(), band() * 0.1 + 0.5 * voice(), RATE), "music")
+    assert leaked["same_voice"] > 0.9 > clean["same_voice"] and leaked["same_voice_chance"] < 0.5
+    sound = values(measure_arrays(voice(), band() * 0.1 + 0.5 * voice(), RATE), "sound")
+    assert sound["vocals_in_accompaniment"] > values(found, "sound")["vocals_in_accompaniment"] + 3
+
+
 def test_pitch_is_what_was_sung(found: dict) -> None:
     pitch = values(found, "pitch")
     assert (pitch["lowest"], pitch["highest"], pitch["range"]) == (48, 57, 9)

@@ -183,10 +183,10 @@ def occurrences(
     candidates: list[Occurrence] = []
     for which, text in enumerate(texts):
         costs = free_costs(text, heard)
-        for end in np.flatnonzero(costs <= _limit(text, heard, seed)):
+        for end in np.flatnonzero(costs <= _limit(text, heard, seed)).tolist():
             if costs[end] == costs[max(0, end - len(text) // 2) : end + len(text) // 2].min():
                 start = _start(text, heard[:end])
-                candidates.append(Occurrence(costs[end] / len(text), which, start, int(end)))
+                candidates.append(Occurrence(float(costs[end] / len(text)), which, start, end))
     accepted: list[Occurrence] = []
     for one in sorted(candidates):
         if all(_shared(one, other) <= OVERLAP * (one.end - one.start) for other in accepted):

@@ -81,10 +81,11 @@ def measure(work: Work, options: MeasureOptions | None = None) -> dict[str, dict
     played = work.accompaniment or work.mix
     chroma = harmony.chroma(played)
     line = _line(work)
-    own = f0.track(work.accompaniment) if line is not None and work.accompaniment else None
     found = {
         "sound": sound.evaluate(work.mix, work.vocals, work.accompaniment),
-        "music": music.evaluate(played, line, own, chroma=chroma, seed=options.seed),
+        "music": music.evaluate(
+            played, line, chroma=chroma, stray=work.accompaniment is not None, seed=options.seed
+        ),
         "structure": structure.evaluate(chroma, work.mix.seconds, work.parts, work.asked),
     }
     if line is not None:

@@ -13,19 +13,23 @@ import numpy as np
 
 from yue.audio import Audio
 from yue.evaluate import harmony, melody, tempo
+from yue.evaluate.f0 import track
+from yue.evaluate.pitch import STEP
 from yue.evaluate.record import record
 
 VERSION = 1
+STRAY = 60.0
+"""Seconds of the accompaniment in which the voice is looked for: tracking it all is dear."""
 
 
 def evaluate(
-    audio: Audio, vocals_f0: np.ndarray | None = None, own_f0: np.ndarray | None = None,
-    *, chroma: harmony.Chroma | None = None, seed: int = 0,
+    audio: Audio, vocals_f0: np.ndarray | None = None, *, chroma: harmony.Chroma | None = None,
+    stray: bool = False, seed: int = 0,
 ) -> dict[str, Any]:
     """Tempo, key and chords of `audio`; with the vocals' f0 how they fit.
 
-    `own_f0` is the f0 of `audio` itself: with it, stray voices in the accompaniment are counted.
-    `chroma` is that of `audio`, if it is known already.
+    `stray` also looks for the vocals' line in `audio`, which must then be the accompaniment alone:
+    in the minute in which most is sung. `chroma` is that of `audio`, if it is known already.
     """
     sounded = chroma or harmony.chroma(audio)
     grid, values = _rhythm(audio, seed)
@@ -40,8 +44,8 @@ def evaluate(
     }
     if vocals_f0 is not None:
         values |= _fit(melody.tuned(vocals_f0, sounded.tuning), key, chords)
-    if vocals_f0 is not None and own_f0 is not None:
-        share, chance = melody.same_voice(vocals_f0, own_f0) or (None, None)
+    if vocals_f0 is not None and stray:
+        share, chance = _stray(audio, vocals_f0) or (None, None)
         values |= {"same_voice": share, "same_voice_chance": chance}
     return record(
         "music", VERSION, values, extractor="onsets and chroma of this package",
@@ -61,6 +65,17 @@ def _rhythm(audio: Audio, seed: int) -> tuple[tempo.Grid | None, dict[str, Any]]
         "beat_f": grid.f if grid else None,
         "beat_f_chance": tempo.chance(strength, seed=seed),
     }
+
+
+def _stray(audio: Audio, f0: np.ndarray) -> tuple[float, float] | None:
+    """`melody.same_voice` of the minute in which most is sung; `None` if nothing is."""
+    frames = min(len(f0), round(STRAY / STEP))
+    voiced = np.concatenate([[0], np.cumsum(f0 > 0)])
+    first = int((voiced[frames:] - voiced[: len(voiced) - frames]).argmax())
+    if not f0.any() or first * STEP >= audio.seconds:
+        return None
+    part = audio.cut(first * STEP, first * STEP + STRAY)
+    return melody.same_voice(f0[first : first + frames], track(part))
 
 
 def _fit(f0: np.ndarray, key: harmony.Key | None, chords: list[harmony.Chord]) -> dict[str, Any]:

@@ -67,8 +67,9 @@ def evaluate_folder(
         found[name] = records, note
         if progress:
             progress(verb, done, len(jobs))
-    good = {song.name: found[song.name][0] for song in songs if found[song.name][0]}
-    failed = {song.name: found[song.name][1] for song in songs if not found[song.name][0]}
+    told = [(song.name, *found[song.name]) for song in songs]
+    good = {name: records for name, records, _ in told if records is not None}
+    failed = {name: note for name, records, note in told if records is None}
     if not good:
         first = next(iter(failed.values()))
         raise FileError(f"{folder}: none of its {len(failed)} songs could be measured ({first})")
