@@ -22,7 +22,9 @@ def sung(line: str) -> list[str]:
     return [phone for word in words(line) for phone in word.phones]
 
 
-def song(number: int, *, parts: int = 2, frames: int = 60, books: int = 2, **changes: Any) -> Record:
+def song(
+    number: int, *, parts: int = 2, frames: int = 60, books: int = 2, **changes: Any
+) -> Record:
     """`parts` sections of two lines; phones spread evenly, with a rest and a tail in each."""
     rng = np.random.default_rng(number)
     sections, phones = [], []

@@ -81,7 +81,7 @@ class ModelOptions(Group):
     codebooks: int = knob(8, "Codebooks per frame, of a new model.", low=1, high=64)
     silence: int = knob(0, "The first codebook's code for silence.", low=0, high=65535)
     frame_rate: int = knob(50, "Codec frames per second.", low=1, high=1000)
-    pad_vocabulary: int = knob(1, "Embedding rows are a multiple of this.", low=1, high=4096)
+    pad_vocabulary: int = knob(1, "Embedding rows are a multiple of this.", low=1, high=2**20)
 
 
 @dataclass(frozen=True, kw_only=True)
