@@ -73,7 +73,11 @@ def test_a_folder_per_song(tmp_path: Path) -> None:
     (tmp_path / "pop").mkdir()
     for track in ("mix", "vocals", "accompaniment"):
         tone(220, 1).save(tmp_path / "pop" / f"{track}.wav")
+    told = {"parts": [{"label": "verse", "text": "la", "start": 0, "end": 1}]}
+    (tmp_path / "pop" / "mix.json").write_text(json.dumps(told))
     (song,) = folder.find_songs(tmp_path)
+    work = folder.read_song(song)
+    assert work.texts == ("la",) and [part.label for part in work.parts] == ["verse"]
     assert song.name == "pop/mix" and set(song.sounds) == {"mix", "vocals", "accompaniment"}
 
 

@@ -3,7 +3,8 @@
     NAME.flac                                  the mix (wav, flac, mp3, ogg, ...)
     NAME.vocals.flac, NAME.accompaniment.flac  stems, as `yue sing --stems` writes them
     NAME.txt                                   the lyrics asked for
-    NAME.json                                  the manifest: sections with label, start, end, text
+    NAME.json                                  the manifest: sections (or parts, as the songbook
+                                               writes them) with label, start, end, text
     NAME.sections.json                         sections as they should be: label, start, end
     NAME.f0.npy, NAME.f0.csv                   f0 of the vocals by another extractor
 
@@ -29,6 +30,7 @@ from yue.files import PathLike, read_json
 from yue.lyrics import decode, parse
 from yue.vocab import TRACKS
 
+VERSION = 1
 SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .aif .aiff .au .caf .w64".split())
 """Of files that are taken for audio, whether they can be read or not."""
 MIX = "mix"
@@ -99,7 +101,7 @@ def read_song(song: SongFiles) -> Work:
     """All that the files say. Raises `AudioError` or `FileError` that names the file."""
     sounds = {role: Audio.read(path) for role, path in song.sounds.items()}
     manifest = _manifest(song.manifest)
-    sections = manifest.get("sections", [])
+    sections = manifest.get("sections", manifest.get("parts", []))
     if not isinstance(sections, list):
         raise FileError(f"{song.manifest}: sections must be a list.")
     timed = all(isinstance(each, dict) and {"start", "end"} <= each.keys() for each in sections)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from yue.errors import FileError, YueError
+from yue.evaluate.folder import VERSION as FOLDER_VERSION
 from yue.evaluate.folder import SongFiles, find_songs, read_song
 from yue.evaluate.measure import VERSIONS, measure
 from yue.evaluate.options import MeasureOptions
@@ -129,7 +130,8 @@ def _measured(job: Job) -> Outcome:
 
 def _key(song: SongFiles, options: MeasureOptions) -> str:
     """The name of a cached result."""
-    how = json.dumps([options.as_dict(), VERSIONS, [named(each) for each in PACKAGES[1:]]])
+    packages = [named(each) for each in PACKAGES[1:]]
+    how = json.dumps([options.as_dict(), VERSIONS, FOLDER_VERSION, packages])
     return hashlib.sha256(f"{how} {song.digest()}".encode()).hexdigest()
 
 
