@@ -110,6 +110,18 @@ def test_facts() -> None:
     assert Given.from_dict(json.loads(json.dumps(given.as_dict()))) == given
 
 
+def test_sections_with_words_keep_them_in_order() -> None:
+    rows = [{"label": "theme", "start": 4, "end": 9, "text": "two"},
+            {"label": "Verse", "start": 0, "end": 4, "text": "one"},
+            {"label": "silence", "start": 9, "end": 10, "text": ""}]
+    given = from_json(json.dumps({"sections": rows}))
+    assert given.sections == (Section("verse", "one"), Section("verse", "two"))
+    assert given.spans == (Span("verse", 0, 4), Span("verse", 4, 9))
+    assert [finding.split(": ")[-1] for finding in given.findings] == [
+        "taken as a verse", "left out"
+    ]
+
+
 @pytest.mark.parametrize(("facts", "names"), [
     ("{", "not JSON"), ("[]", "no object"), ('{"tags": 3}', "tags"),
     ('{"language": ["en"]}', "language"), ('{"sections": {"a": 1}}', "sections"),

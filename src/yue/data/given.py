@@ -80,12 +80,14 @@ class Given:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Given:
         """The reverse of `as_dict`."""
-        kinds = {"spans": Span, "lines": Timed, "words": Timed, "phones": Sung, "sections": Section}
-        made = {
-            name: tuple(kinds[name](*row) for row in value) if name in kinds else value
-            for name, value in values.items()
+        kinds: dict[str, Any] = {
+            "spans": Span, "lines": Timed, "words": Timed, "phones": Sung, "sections": Section
         }
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in made.items()})
+        made: dict[str, Any] = {}
+        for name, value in values.items():
+            rows = (kinds[name](*row) for row in value) if name in kinds else value
+            made[name] = value if isinstance(value, str) else tuple(rows)
+        return cls(**made)
 
 
 def as_lines(words: Iterable[Timed], pause: float = 0.8) -> list[Timed]:
@@ -146,7 +148,8 @@ def from_lrc(text: str) -> Given:
     shift = -_number(heads.get("offset", "")) / 1000
     stamped = sorted(_stamped(text, shift), key=lambda pair: pair[0])
     ends = [start for start, _ in stamped[1:]] + [float("inf")]
-    lines, words = [], []
+    lines: list[Timed] = []
+    words: list[Timed] = []
     for (start, raw), end in zip(stamped, ends, strict=False):
         plain = _WORD_STAMP.sub("", raw).strip()
         end = min(end, start + LONGEST_LINE, start + 1 + SLOW_WORD * len(tokens(plain)))
@@ -232,12 +235,8 @@ def from_json(text: str) -> Given:
     unknown = sorted(set(facts) - _KNOWN)
     if unknown:
         findings.append(f"fields of the .json file that mean nothing here: {', '.join(unknown)}")
-    sections = _sections(_text(facts, "lyrics")) if facts.get("lyrics") else ()
-    spans = _spans(rows, findings)
-    if not sections and rows and all("text" in row for row in rows):
-        sections = tuple(
-            Section(label_of(row["label"]) or "verse", _text(row, "text").strip()) for row in rows
-        )
+    spans, sung = _labelled(rows, findings)
+    sections = _sections(_text(facts, "lyrics")) if facts.get("lyrics") else sung
     return Given(
         **texts, tags=_tags(facts.get("tags") or facts.get("genres") or ()), sections=sections,
         spans=spans, lines=_timed(facts, "lines"), words=_timed(facts, "words"),
@@ -246,15 +245,24 @@ def from_json(text: str) -> Given:
     )
 
 
-def _spans(rows: Any, findings: list[str]) -> tuple[Span, ...]:
-    spans = []
-    for name, start, end in _rows({"sections": rows}, "sections", "label"):
-        label = label_of(name)
+def _labelled(
+    rows: Any, findings: list[str]
+) -> tuple[tuple[Span, ...], tuple[Section, ...]]:
+    """Sections by their times; and what is sung in them, if that stands in every one."""
+    _rows({"sections": rows}, "sections", "label")
+    spans, sections = [], []
+    for row in sorted(rows, key=lambda row: float(row["start"])):
+        text = _text(row, "text").strip() if "text" in row else ""
+        label = label_of(str(row["label"]))
         if label is None:
-            findings.append(f"section label {name!r} is none of {', '.join(LABELS)}: left out")
-        else:
-            spans.append(Span(label, start, end))
-    return tuple(spans)
+            what = "taken as a verse" if text else "left out"
+            findings.append(f"label {row['label']!r} is none of {', '.join(LABELS)}: {what}")
+            if not text:
+                continue
+        spans.append(Span(label or "verse", float(row["start"]), float(row["end"])))
+        sections.append(Section(label or "verse", text))
+    complete = all("text" in row for row in rows)
+    return tuple(spans), tuple(sections) if complete else ()
 
 
 def _timed(facts: Mapping[str, Any], name: str) -> tuple[Timed, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Song:
     error: str | None
     step: str | None
     final: bool
+    """Whether the same input would give the same error."""
     report: dict[str, Any]
     attempt: str | None
     """Key of the record that was tried, also where it failed."""
@@ -106,18 +107,18 @@ class Manifest:
         return self._songs("where error is not null order by id", [])
 
     def _songs(self, where: str, values: list[Any]) -> Iterator[Song]:
-        columns = "id, record, codes, audio, error, step, final, report, attempt"
-        for row in self._db.execute(f"select {columns} from songs {where}", values):
-            yield Song(*row[:6], bool(row[6]), json.loads(row[7]), row[8])
+        names = [entry.name for entry in fields(Song)]
+        for row in self._db.execute(f"select {', '.join(names)} from songs {where}", values):
+            held = dict(zip(names, row, strict=True))
+            report = json.loads(held.pop("report"))
+            yield Song(**held, report=report)
 
     def keep(self, song: Song, ran: Mapping[str, tuple[str, float]]) -> None:
         """Write a song's outcome, and the steps that ran: key -> name, seconds."""
-        values = [*vars(song).values()]
-        values[7] = json.dumps(song.report, ensure_ascii=False)
+        row = {**vars(song), "report": json.dumps(song.report, ensure_ascii=False)}
+        names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         with self._db:
-            self._db.execute(
-                "insert or replace into songs values (?, ?, ?, ?, ?, ?, ?, ?, ?)", values
-            )
+            self._db.execute(f"insert or replace into songs ({names}) values ({marks})", row)
             self._db.executemany(
                 "insert or replace into steps values (?, ?, ?, ?)",
                 [(key, name, song.id, seconds) for key, (name, seconds) in ran.items()],
