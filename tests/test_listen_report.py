@@ -6,8 +6,10 @@ import csv
 import json
 import math
 import random
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +272,21 @@ def test_command_line(tmp_path: Path) -> None:
     assert "give two or more folders" in yue("listen", "make", systems[0], code=1).stderr
     assert "yue listen make" in yue("listen", "serve", tmp_path, code=1).stderr
     assert "resamples" in yue("listen", "report", test, "--resamples", "1", code=1).stderr
+
+
+def test_serving_from_the_command_line(voted: Path) -> None:
+    """Links on stdout, the page under them, a quiet end by Ctrl-C."""
+    command = [sys.executable, "-m", "yue", "listen", "serve", str(voted), "--port", "0", "--links"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    assert process.stdout is not None
+    link = process.stdout.readline().strip()
+    url, token = link.split("#")
+    request = urllib.request.Request(f"{url}api/session", headers={"X-Rater": token})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        assert json.loads(reply.read()) == {"done": 14, "total": 14, "trial": None}
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert said.strip() == f"listening on {url} (Ctrl-C ends it)"

@@ -303,6 +303,15 @@ def test_both_songs_must_be_heard(test_folder: Path) -> None:
     assert only_votes(test_folder)[0]["seconds"] == 4.5
 
 
+def test_a_vote_in_the_same_millisecond(test_folder: Path) -> None:
+    """The journal rounds the time of the opening up; that is no time to wait for."""
+    clock = Clock()
+    clock.now = 1_000.0006
+    desk = Desk(test_folder, heard=0.0, clock=clock)
+    token = desk.join()
+    assert desk.vote(token, ballot(desk.session(token)))["done"] == 1
+
+
 def test_by_invitation(test_folder: Path) -> None:
     desk = Desk(test_folder, heard=0.0, invited=True)
     with pytest.raises(RefusedError, match="invitation"):

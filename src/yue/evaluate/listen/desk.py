@@ -175,8 +175,8 @@ class Desk:
         return float(self.test["files"][trial[side]])
 
     def _waited(self, rater: int, trial: Mapping[str, Any]) -> float:
-        """Seconds since a pair was handed out."""
-        return self._clock() - self._opened[rater, trial["id"]]
+        """Seconds since a pair was handed out; the journal's times are rounded, so at least 0."""
+        return max(0.0, self._clock() - self._opened[rater, trial["id"]])
 
     def _write(self, record: dict[str, Any]) -> None:
         record = {**record, "time": round(self._clock(), 3)}
