@@ -7,13 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from songs import CODES, song
+from yue.data.tasks import Forms, lyrics_to_song
 from yue.lm.attention import BLOCK, blocked, causal
 from yue.lm.llama import Llama, LlamaConfig
+from yue.tokenizer import PhonemeTokenizer
 from yue.train import loss
-from yue.train.batch import Batch
-from yue.train.config import GuideOptions
+from yue.train.batch import Batch, make_batch
+from yue.train.config import GuideOptions, ModelOptions
 from yue.train.guide import Guide, default_layers, pointer_loss
+from yue.train.model import new_vocabulary
 from yue.train.objective import Objective
+from yue.train.permute import generator
+from yue.train.sampler import Document
 
 SIZE = 50
 
@@ -213,15 +219,6 @@ def test_a_batch_without_phones_is_not_guided() -> None:
 
 def test_the_loss_of_a_sequence_by_hand() -> None:
     """Position t predicts t + 1, nothing else: logits from the plain model, summed by hand."""
-    from songs import CODES, song
-    from yue.data.tasks import Forms, lyrics_to_song
-    from yue.tokenizer import PhonemeTokenizer
-    from yue.train.batch import make_batch
-    from yue.train.config import ModelOptions
-    from yue.train.model import new_vocabulary
-    from yue.train.permute import generator
-    from yue.train.sampler import Document
-
     tokenizer = PhonemeTokenizer()
     v = new_vocabulary(ModelOptions(codebook_size=CODES, codebooks=2), tokenizer.size)
     forms = Forms(tokenizer=tokenizer, vocabulary=v)
@@ -233,11 +230,17 @@ def test_the_loss_of_a_sequence_by_hand() -> None:
     by_hand = -sum(float(log_p[i - 1, int(sequence.ids[i])]) for i in wanted)
     made = make_batch((Document(sequence, "a", "b"),), "target", {"a": 0})
     losses = Objective(model, GuideOptions(), groups=5)(made)
-    assert float(losses.codes) == pytest.approx(by_hand, rel=1e-5)
+    assert losses.codes.item() == pytest.approx(by_hand, rel=1e-5)
     assert int(losses.counts.sum()) == len(wanted)
+    drawn = range(v.eoa, v.codebook(0).stop)
+    narrowed = Objective(model, GuideOptions(), groups=5, drawn=drawn)(made)
+    within = log_p[:, drawn.start : drawn.stop].log_softmax(-1)
+    narrow = -sum(float(within[i - 1, int(sequence.ids[i]) - drawn.start]) for i in wanted)
+    assert narrowed.codes.item() == pytest.approx(narrow, rel=1e-5)
+    assert narrow < by_hand
     vocal = [i for i in wanted if sequence.kinds[i] == 1]
     by_hand = -sum(float(log_p[i - 1, int(sequence.ids[i])]) for i in vocal)
-    assert float(losses.sums[1]) == pytest.approx(by_hand, rel=1e-5)
+    assert losses.sums[1].item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_recomputing_changes_nothing() -> None:

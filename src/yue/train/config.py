@@ -104,6 +104,10 @@ class LoopOptions(Group):
 
     dtype: str = knob("bf16", "Precision of the forward pass; weights stay fp32.",
                       choices=("bf16", "fp32"))
+    scores: str = knob(
+        "full", "Normalise the loss over the whole vocabulary, or (audio) from EOA to the end of "
+        "the first codebook, where all lies that Stage 1 draws from.", choices=("full", "audio"),
+    )
     recompute: bool = knob(False, "Keep only layer inputs; work out the rest again (less memory).")
     replicas: int = knob(1, "Copies of the sharded model (HSDP): nodes, mostly.", low=1, high=65536)
     save_every: int = knob(500, "Steps between checkpoints.", low=1, high=10**9)
@@ -253,6 +257,13 @@ class RunOptions(Options):
             raise OptionError(
                 f"lora.base = {self.lora.base!r} with loop.dtype = 'fp32': choose bf16, or "
                 "lora.base = 'fp32'."
+            )
+        if self.loop.scores == "audio" and (
+            self.stage == 2 or any(phase.mask == "all" for phase in self.phases)
+        ):
+            raise OptionError(
+                "loop.scores = 'audio' is for Stage 1 with mask = 'target' or 'audio': elsewhere "
+                "other tokens are learnt too."
             )
         if self.stage == 2 and self.guide.weight:
             raise OptionError("guide.weight with stage = 2: Stage 2 reads no words.")

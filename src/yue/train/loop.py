@@ -37,6 +37,7 @@ from yue.train.objective import Losses, Objective
 from yue.train.permute import mix
 from yue.train.sampler import Feeder, Row, Sampler
 from yue.train.schedule import rate
+from yue.vocab import Vocabulary
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -136,7 +137,8 @@ class Trainer:
         groups = len(self.labels) * len(KINDS)
         self.dtype = torch.bfloat16 if options.loop.dtype == "bf16" else torch.float32
         self.objective = Objective(
-            start.llama, options.guide, groups=groups, recompute=options.loop.recompute
+            start.llama, options.guide, groups=groups, recompute=options.loop.recompute,
+            drawn=drawn_ids(options, self.forms.vocabulary),
         ).to(world.device)
         distributed.shard(self.objective, start.llama.model.layers, world, self.dtype)
         self.optimisers: list[Optimizer] = optimise.make(self.objective, options.optimiser)
@@ -416,6 +418,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def drawn_ids(options: RunOptions, vocabulary: Vocabulary) -> range | None:
+    """The ids over which the loss is normalised, if not over all: EOA up to the first codebook."""
+    if options.loop.scores == "full":
+        return None
+    return range(vocabulary.eoa, vocabulary.codebook(0).stop)
 
 
 def check_fits(

@@ -31,14 +31,16 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """A Llama with its loss over packed rows."""
+    """A Llama with its loss over packed rows; `drawn` are the ids among which it is to choose."""
 
     def __init__(
-        self, llama: Llama, guide: GuideOptions, *, groups: int, recompute: bool = False
+        self, llama: Llama, guide: GuideOptions, *, groups: int, recompute: bool = False,
+        drawn: range | None = None,
     ) -> None:
         super().__init__()
         self.llama = llama
         self.groups, self.recompute = groups, recompute
+        self.drawn = drawn or range(llama.config.vocab_size)
         layers = guide.layers or default_layers(llama.config.num_hidden_layers)
         self.guided = frozenset(layers) if guide.weight else frozenset()
         self.head = guide.head
@@ -49,7 +51,8 @@ class Objective(nn.Module):
         hidden, watched = self.llama.packed(
             batch.ids, batch.lengths, watch=watch, recompute=self.recompute
         )
-        codes, each = cross_entropy(hidden[batch.at], self.llama.lm_head.weight, batch.labels)
+        head = self.llama.lm_head.weight[self.drawn.start : self.drawn.stop]
+        codes, each = cross_entropy(hidden[batch.at], head, batch.labels - self.drawn.start)
         guide = torch.stack(watched).sum() if watched else codes.new_zeros(())
         sums = torch.zeros(self.groups, device=each.device).index_add_(0, batch.groups, each)
         counts = torch.bincount(batch.groups, minlength=self.groups).to(sums.dtype)

@@ -19,7 +19,7 @@ from yue.lm.llama import Llama, LlamaConfig
 from yue.train import adapt, corpus, model
 from yue.train.batch import make_batch
 from yue.train.config import PhaseOptions, RunOptions
-from yue.train.loop import check_fits, labels_of
+from yue.train.loop import check_fits, drawn_ids, labels_of
 from yue.train.objective import Objective
 from yue.train.sampler import Row, Sampler
 
@@ -79,6 +79,7 @@ def _objective(options: RunOptions) -> Objective:
     return Objective(
         start.llama, options.guide, groups=len(labels_of(options)) * len(KINDS),
         recompute=options.loop.recompute,
+        drawn=drawn_ids(options, start.forms.vocabulary),
     )
 
 
