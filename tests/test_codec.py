@@ -302,6 +302,20 @@ def test_vocos_plainly_written_out() -> None:
         torch.testing.assert_close(vocos(x), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_pieces_of_a_vocos_with_subframes_equal_the_whole() -> None:
+    torch.manual_seed(0)
+    config = VocosConfig(
+        input_channels=8, dim=16, intermediate=32, layers=2, n_fft=1176, subframes=3
+    )
+    vocos, features = Vocos(config).eval(), torch.randn(1, 8, 60)
+    whole, c = vocos(features), vocos.context
+    assert whole.shape == (1, 60 * 882) and c == 6
+    part = vocos(features[..., 20 - c : 40 + c])[:, c * 882 : -c * 882]
+    torch.testing.assert_close(part, whole[:, 20 * 882 : 40 * 882], atol=1e-6, rtol=0)
+    with pytest.raises(ModelError, match="must divide hop"):
+        VocosConfig(subframes=4)
+
+
 def test_vocos_pieces_with_context_equal_the_whole() -> None:
     torch.manual_seed(1)
     vocos = Vocos(VocosConfig(input_channels=6, dim=8, intermediate=12, layers=3, n_fft=64, hop=16))

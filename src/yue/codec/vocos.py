@@ -6,6 +6,7 @@ spectrum per frame, an inverse STFT adds the frames up. Names are the published 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,16 @@ class VocosConfig:
     layers: int = 8
     n_fft: int = 3528
     hop: int = 882
+    """Samples per codec frame."""
+    subframes: int = 1
+    """Spectra per codec frame, `hop / subframes` samples apart; more of them, with a shorter
+    `n_fft`, keep consonants from smearing (the published 80-ms window is longer than most)."""
+
+    def __post_init__(self) -> None:
+        if self.subframes < 1 or self.hop % self.subframes:
+            raise ModelError(
+                f"upsampler config.json: subframes = {self.subframes} must divide hop = {self.hop}."
+            )
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> VocosConfig:
@@ -64,20 +75,22 @@ class ConvNeXt(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Features (B, C, T) -> hidden states (B, T, D)."""
+    """Features (B, C, T) -> hidden states (B, subframes * T, D)."""
 
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
         self.embed = nn.Conv1d(config.input_channels, config.dim, 7, padding=3)
         self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+        s = config.subframes
+        self.spread = nn.ConvTranspose1d(config.dim, config.dim, s, s) if s > 1 else nn.Identity()
         self.convnext = nn.Sequential(
             *(ConvNeXt(config.dim, config.intermediate) for _ in range(config.layers))
         )
         self.final_layer_norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, T, D)."""
-        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        """(B, C, T) -> (B, subframes * T, D)."""
+        x = self.spread(self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2))
         return self.final_layer_norm(self.convnext(x).transpose(1, 2))
 
 
@@ -114,10 +127,10 @@ class Head(nn.Module):
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
         self.out = nn.Linear(config.dim, config.n_fft + 2)
-        self.istft = ISTFT(config.n_fft, config.hop)
+        self.istft = ISTFT(config.n_fft, config.hop // config.subframes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, hop * T)."""
+        """(B, subframes * T, D) -> (B, hop * T)."""
         magnitude, phase = self.out(x).transpose(1, 2).chunk(2, dim=1)
         return self.istft(torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase))
 
@@ -134,8 +147,10 @@ class Vocos(nn.Module):
     @property
     def context(self) -> int:
         """Frames on either side that one output frame depends on."""
-        overlap = -(-(self.config.n_fft - self.config.hop) // (2 * self.config.hop))
-        return 3 + 3 * self.config.layers + overlap
+        c = self.config
+        step = c.hop // c.subframes
+        overlap = math.ceil((c.n_fft - step) / (2 * step))
+        return 3 + math.ceil((3 * c.layers + overlap) / c.subframes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Quantised features (B, C, T) -> waveform (B, hop * T)."""
