@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from yue.data import records
-from yue.data.records import Part, Phone, Record
+from yue.data.records import CODED, Part, Phone, Record
+from yue.data.records import write as write_records
 from yue.phonemes import words
 
 LINES = (
@@ -40,7 +40,7 @@ def song(
         ]
     codes = {
         name: rng.integers(0, CODES, (books, parts * frames), dtype=np.int16)
-        for name in records.CODED
+        for name in CODED
     }
     return Record(**{
         "id": f"song-{number}", "codes": codes, "parts": tuple(sections), "tags": ("pop", "slow"),
@@ -50,15 +50,15 @@ def song(
 
 def write(folder: Path, songs: list[Record]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    records.write(folder / "songs.parquet", songs)
+    write_records(folder / "songs.parquet", songs)
     return folder
 
 
-def run_values(folder: Path, data: Path, **changes: Any) -> dict[str, Any]:
+def run_values(folder: Path, records: Path, **changes: Any) -> dict[str, Any]:
     """The values of a small run, as a TOML file would hold them."""
     values: dict[str, Any] = {
         "run": str(folder), "seed": 3,
-        "data": {"train": [str(data)], "split": False},
+        "data": {"train": [str(records)], "split": False},
         "model": {
             "tokenizer": "phonemes", "hidden_size": 32, "intermediate_size": 64,
             "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1,

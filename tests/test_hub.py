@@ -133,7 +133,7 @@ def test_directory_that_is_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        ({"stage1": "a/b", "stage3": "c/d"}, "unknown stage3; known are adapters, codec, compose, name"),
+        ({"stage1": "a/b", "stage3": "c/d"}, "unknown stage3; known are adapters, codec, compose"),
         ({"stage2": "a/b"}, "names no stage1"),
         (["a/b"], "names no stage1"),
         ({"stage1": "a/b", "codec": 5}, "5 is no part"),

@@ -39,8 +39,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("records"), [song(n) for n in range(4)])
 
 
-def options(folder: Path, data: Path, **changes: Any) -> RunOptions:
-    return RunOptions.make(run_values(folder, data, **changes))
+def options(folder: Path, records: Path, **changes: Any) -> RunOptions:
+    return RunOptions.make(run_values(folder, records, **changes))
 
 
 def losses(folder: Path) -> list[float]:

@@ -109,9 +109,11 @@ class XCodec(nn.Module):
         if decode_only:
             return
         self.fc_prior = nn.Linear(c.width, c.width)
+        self.encoder: nn.Module
+        self.semantic_model: nn.Module
         if c.mel is not None:
             mel = MelConfig.from_dict(c.mel)
-            self.encoder: nn.Module = MelEncoder(mel, c.sample_rate, c.hop, c.latent)
+            self.encoder = MelEncoder(mel, c.sample_rate, c.hop, c.latent)
             if c.semantic_size:
                 self.semantic_model = MelEncoder(mel, c.sample_rate, c.hop, c.semantic_size)
             return

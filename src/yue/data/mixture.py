@@ -96,10 +96,10 @@ def _residual(
 TASKS = {
     "lyrics_to_song": Task(pieces=_by_section(tasks.song)),
     "in_context_dual": Task(pieces=_by_section(tasks.song_in_context("dual"))),
-    "in_context_vocals": Task(pieces=_by_section(tasks.song_in_context(VOCALS))),
-    "in_context_accompaniment": Task(pieces=_by_section(tasks.song_in_context(ACCOMPANIMENT))),
+    "in_context_vocals": Task(pieces=_by_section(tasks.song_in_context("vocals"))),
+    "in_context_accompaniment": Task(pieces=_by_section(tasks.song_in_context("accompaniment"))),
     "in_context_mix": Task(
-        pieces=_by_section(tasks.song_in_context(MIX)), tracks=(*TRACKS, MIX)
+        pieces=_by_section(tasks.song_in_context("mix")), tracks=(*TRACKS, MIX)
     ),
     "text_to_speech": Task(
         pieces=_whole(tasks.text_to_speech), tracks=(MIX,), parts=0, transcript=True

@@ -129,7 +129,9 @@ def plan_of(options: PrepareOptions, manifest: Manifest) -> Plan:
     several = options.executor != "serial"
     cpus = os.cpu_count() or 1
     return Plan(
-        **places, prints=prints, rate=XCodecConfig.from_dict(read_json(config)).sample_rate,
+        codec=places["codec"], separator=places.get("separator"), aligner=places.get("aligner"),
+        transcriber=places.get("transcriber"), prints=prints,
+        rate=XCodecConfig.from_dict(read_json(config)).sample_rate,
         min_seconds=options.min_seconds, max_seconds=options.max_seconds,
         min_score=options.min_score, min_match=options.min_match, device=options.device,
         threads=max(1, cpus // _workers(options)) if several else None,
@@ -231,7 +233,8 @@ def write_shards(
 
     Raises `FileError` if results were damaged on disk; they are then removed, to be made again.
     """
-    before, now = manifest.shards(), {}
+    before = manifest.shards()
+    now: dict[str, Any] = {}
     damaged: list[Song] = []
     rest = iter(songs)
     while batch := list(islice(rest, size)):

@@ -230,7 +230,7 @@ class SungSong:
     def pieces(self, limit: int) -> list[Sequence]:
         """Cut at section borders so that none exceeds `limit` ids, the head repeated in each.
 
-        Only the last ends with EOD. Raises `TooLongError` if one section with its head does not fit.
+        Only the last ends with EOD. Raises `TooLongError` if a section does not fit with its head.
         """
         pieces: list[list[Sequence]] = [[]]
         for index, block in enumerate(self.blocks):

@@ -94,7 +94,8 @@ def _reason(error: BaseException) -> str:
     failures = getattr(error, "failures", None)
     if failures:
         error = next(iter(failures.values()))[0]
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    told = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return told.splitlines()[0]
 
 
 def _tensors(module: nn.Module, optimisers: Sequence[Optimizer]) -> dict[str, Any]:

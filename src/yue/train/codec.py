@@ -15,7 +15,7 @@ import io
 import json
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -130,7 +130,7 @@ class CodecRun:
         codec = XCodecConfig.from_dict(values["codec"])
         sizes = {"input_channels": codec.width, **values.get("upsampler", {})}
         own = ("data", "codec", "upsampler", "phases")
-        rest = {
+        rest: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items() if name not in own
         }
@@ -154,6 +154,7 @@ class Workshop(nn.Module):
     def __init__(self, run: CodecRun, tracks: tuple[str, ...]) -> None:
         super().__init__()
         width = run.codec.width
+        self.sample_rate = run.upsampler.sample_rate
         self.codec = XCodec(_trainable(run.codec))
         self.upsamplers = nn.ModuleDict({track: Vocos(run.upsampler) for track in tracks})
         self.first = Readers(width)
@@ -238,8 +239,7 @@ def codec_losses(
         losses["semantic"] = phase.semantic * missed
     sounded = quantised[: phase.sounded]
     made = shop.upsamplers[batch.track](sounded)
-    rate = shop.upsamplers[batch.track].config.sample_rate
-    losses |= sound_losses(made, batch.wave[: len(made)], rate, phase)
+    losses |= sound_losses(made, batch.wave[: len(made)], shop.sample_rate, phase)
     if codec.config.decoder_channels:
         own, rate = codec.decode_features(sounded), codec.config.sample_rate
         sound = sound_losses(own, batch.coarse[: len(own)], rate, phase)
@@ -260,8 +260,7 @@ def upsampler_losses(
         if phase.noise:
             features = features + phase.noise * features.std() * torch.randn_like(features)
     made = shop.upsamplers[batch.track](features)
-    rate = shop.upsamplers[batch.track].config.sample_rate
-    return sound_losses(made, batch.wave, rate, phase), made
+    return sound_losses(made, batch.wave, shop.sample_rate, phase), made
 
 
 def sound_losses(made: Tensor, wave: Tensor, rate: int, phase: Phase) -> Losses:
@@ -356,7 +355,7 @@ class Trainer:
                 self.optimisers["adversary"] = _adam([self.shop.adversaries], phase.rate)
         self.shop.adversaries.requires_grad_(bool(phase.adversary)).train()
 
-    def _batches(self, phase: Phase) -> Iterator[list[Batch]]:
+    def _batches(self, phase: Phase) -> Generator[list[Batch]]:
         """One batch per track and step, the next one made while this one is used."""
         def make(step: int) -> list[Batch]:
             return [

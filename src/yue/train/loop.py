@@ -163,36 +163,36 @@ class Trainer:
         options, loop = self.options, self.options.loop
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         done = self.step >= options.steps
-        feeder = Feeder(
-            self.sampler, self._plan(), threads=loop.threads, ahead=loop.ahead
-        )
-        for rows in feeder:
-            stop = interrupted() or time.monotonic() > deadline
-            if self._agree(stop):
-                break
-            loss = self._step(rows)
-            self.step += 1
-            done = self.step >= options.steps
-            if self.step % loop.log_every == 0 or done:
-                self._log()
-            if loop.validate_every and (self.step % loop.validate_every == 0 or done):
-                done |= self._validate()
-            if self.step % loop.save_every == 0 or done:
-                self._save()
-            if tell is not None and self.world.first:
-                tell(self.step, options.steps, f"loss {loss:.3f}")
-            if done:
-                break
+        feeder = Feeder(self.sampler, self._plan(), threads=loop.threads, ahead=loop.ahead)
+        with contextlib.closing(iter(feeder)) as steps:
+            for rows in steps:
+                if self._agree(interrupted() or time.monotonic() > deadline):
+                    break
+                loss = self._step(rows)
+                self.step += 1
+                done = self.step >= options.steps
+                if self.step % loop.log_every == 0 or done:
+                    self._log()
+                if loop.validate_every and (self.step % loop.validate_every == 0 or done):
+                    done |= self._validate()
+                if self.step % loop.save_every == 0 or done:
+                    self._save()
+                if tell is not None and self.world.first:
+                    tell(self.step, options.steps, f"loss {loss:.3f}")
+                if done:
+                    break
+        self._finish(done)
+        return self.folder
+
+    def _finish(self, done: bool) -> None:
+        """The last checkpoint and the plot; of a run that is done, the model."""
         self._save()
-        if self.world.first and self.metrics is not None:
+        if self.metrics is not None:
             self.metrics.close()
             report.plot(self.folder)
-        if done:
-            self.world.wait()
-            if self.world.first:
+            if done:
                 export(self.folder, self.folder / MODEL, replace=True)
-            self.world.wait()
-        return self.folder
+        self.world.wait()
 
     def _plan(self) -> Iterator[list[tuple[int, int, int]]]:
         """Step by step, (phase, step of the phase, row) of this process."""

@@ -116,7 +116,8 @@ def plot(folder: Path) -> Path | None:
 def _curves(lines: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     for line in lines:
-        told = {name: line[name] for name in ("losses", "guide", "valid") if name in line}
+        kept = ("losses", "guide", "valid")
+        told: dict[str, Any] = {name: line[name] for name in kept if name in line}
         for name, value in _flat(told).items():
             curves.setdefault(name.removeprefix("losses/"), []).append((line["step"], value))
     return curves

@@ -8,7 +8,7 @@ of ranks changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -214,7 +214,7 @@ class Feeder:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rows")
         self._queue: list[list[Future[Row]]] = []
 
-    def __iter__(self) -> Iterator[list[Row]]:
+    def __iter__(self) -> Generator[list[Row], None, None]:
         try:
             while True:
                 while len(self._queue) < self._ahead and (places := next(self._plan, None)):
@@ -225,4 +225,4 @@ class Feeder:
                     return
                 yield [future.result() for future in self._queue.pop(0)]
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)

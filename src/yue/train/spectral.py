@@ -43,11 +43,10 @@ def mel_distance(
     a: Tensor, b: Tensor, sample_rate: int, scales: Sequence[tuple[int, int]] = MEL_SCALES
 ) -> Tensor:
     """Mean absolute difference of log mel magnitudes in nepers, over several windows."""
-    parts = [
-        F.l1_loss(*(mel(x, sample_rate, n, k).clamp_min(FLOOR).log() for x in (a, b)))
-        for n, k in scales
-    ]
-    return torch.stack(parts).mean()
+    def heard(wave: Tensor, n_fft: int, bands: int) -> Tensor:
+        return mel(wave, sample_rate, n_fft, bands).clamp_min(FLOOR).log()
+
+    return torch.stack([F.l1_loss(heard(a, n, k), heard(b, n, k)) for n, k in scales]).mean()
 
 
 def stft_distance(a: Tensor, b: Tensor, windows: Sequence[int] = (512, 1024, 2048)) -> Tensor:
