@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from test_embed import noise, write_clap
 from test_embed_models import write_audiobox
 from yue.audio import Audio
+from yue.cli import evaluate as verb
 from yue.errors import ModelError, OptionError
 from yue.evaluate import against, distances
 from yue.evaluate.clap import Clap
@@ -42,6 +44,31 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         loud = Audio(noise(12, 50 + number).samples * 3, 48_000)
         loud.save(folder / f"ref{number}.wav")
     return {file.stem: file for file in sorted(folder.iterdir())}
+
+
+def test_the_verb_measures_distances_too(
+    songs: Any, reference: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_clap(tmp_path / "clap", fused=False)
+    for name, files in (("mine", songs), ("theirs", reference)):
+        (tmp_path / name).mkdir()
+        for number, file in enumerate(sorted(files.values())[-2:]):
+            Audio.read(file).cut(0, 3).save(tmp_path / name / f"{number}.wav")
+    told = f"clap={weights}"
+    verb.evaluate(
+        tmp_path / "mine", against=tmp_path / "theirs", embedder=(told,), processes=1, cache=False,
+        output=tmp_path / "a.html",
+    )
+    far = json.loads((tmp_path / "a.json").read_text())["distances"][told]
+    assert far["fad"]["value"] > 0 and far["windows"] == {"songs": 2, "reference": 2}
+    assert f"{told}: FAD {far['fad']['value']:.3f}" in capsys.readouterr().err
+    with pytest.raises(OptionError, match="give a reference"):
+        verb.evaluate(tmp_path / "mine", embedder=("clap",), output=tmp_path / "a.html")
+    with pytest.raises(OptionError, match="embedder 'clop'"):
+        verb.evaluate(
+            tmp_path / "mine", against=tmp_path / "theirs", embedder=("clop",),
+            output=tmp_path / "a.html",
+        )
 
 
 def test_songs_against_a_reference(clap: Clap, songs: Any, reference: Any, tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ def evaluate(
     against: Annotated[Path | None, Parameter(
         help="Another such folder to compare with; songs of the same names are paired."
     )] = None,
+    embedder: Annotated[tuple[str, ...], Parameter(
+        help="With --against: distances of the mixes in this embedding, clap, mert, clamp3 or ast; "
+        "NAME=FOLDER takes local weights."
+    )] = (),
     output: Annotated[Path, Parameter(
         name=["--output", "-o"], help="The report (.html); its numbers go beside it (.json)."
     )] = Path("report.html"),
@@ -56,16 +60,42 @@ def evaluate(
         raise OptionError(f"--processes {processes}: expected at least 1.")
     if not output.resolve().parent.is_dir():
         raise OptionError(f"--output {output}: there is no folder {output.parent}.")
+    if embedder and against is None:
+        raise OptionError(f"--embedder {' '.join(embedder)}: give a reference with --against.")
     chosen = group(MeasureOptions, options)
+    distances = {name: _distances(name, songs, against, cache) for name in embedder}
     found = _measured(songs, chosen, processes, cache)
     other = _measured(against, chosen, processes, cache) if against else None
-    told = {**found.as_dict(), "against": other.as_dict() if other else None}
+    told = {
+        **found.as_dict(), "against": other.as_dict() if other else None, "distances": distances
+    }
     rows = table(found.songs, other.songs if other else None, seed=chosen.seed)
     told["table"] = [vars(row) for row in rows]
     numbers = write_json(output.with_suffix(".json"), told)
     write_bytes(output, page(found, other).encode())
     say(f"{output} and {numbers}")
+    for name, far in distances.items():
+        licence = far["embedder"]["licence"]
+        say(f"{name}: FAD {far['fad']['value']:.3f}, KAD {far['kad']['value']:.4f} ({licence})")
     print_json(told) if json else sys.stdout.write(text_of(rows))
+
+
+def _distances(asked: str, songs: Path, against: Path | None, cache: bool) -> dict[str, Any]:
+    """How far the mixes of one folder lie from those of another, in one embedding."""
+    from yue.evaluate.against import compare, load_embedder
+    from yue.evaluate.folder import MIX, find_songs
+    from yue.hub import cache_dir
+
+    name, _, weights = asked.partition("=")
+    model = load_embedder(name, weights or None)
+    mixes = [
+        {song.name: song.sounds[MIX] for song in find_songs(folder) if MIX in song.sounds}
+        for folder in (songs, against) if folder is not None
+    ]
+    with bars() as progress:
+        return compare(
+            *mixes, model, cache=cache_dir() / "features" if cache else None, progress=progress
+        )
 
 
 def _measured(
