@@ -27,7 +27,11 @@ from yue.errors import FileError, ModelError, OptionError
 RATE = 16_000
 RANDOM = PrepareOptions(codec="random")
 YUE = [sys.executable, "-m", "yue", "data"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Asked for in a test, when the cache folder is the tests' own."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
 
 
 def tone(seconds: float, hertz: float = 220.0, rate: int = RATE, level: float = 0.3) -> np.ndarray:
@@ -375,7 +379,7 @@ def test_ray_gives_equal_rows(folder: Path, tmp_path: Path) -> None:
         [*YUE, "prepare", str(folder), str(tmp_path / "ray"), "--codec", "random",
          "--executor", "ray", "--workers", "2"],
         capture_output=True, text=True, check=False,
-        env={**ENVIRONMENT, "RAY_raylet_start_wait_time_s": "300"},
+        env=environment(RAY_raylet_start_wait_time_s="300"),
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["failed"] == 1
@@ -400,7 +404,7 @@ def test_a_killed_run_goes_on_without_doing_anything_twice(tmp_path: Path, execu
     command = [*YUE, "prepare", str(songs), str(out), "--codec", "random", "--executor", executor,
                "--workers", "2", "--keep-audio"]
     running = subprocess.Popen(
-        command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
@@ -412,7 +416,9 @@ def test_a_killed_run_goes_on_without_doing_anything_twice(tmp_path: Path, execu
     kept = {path: path.stat().st_mtime_ns for path in out.glob("work/*/*.npz")}
     assert 25 <= len(kept) < 8 * len(STEPS)
     assert not list(out.glob("*.parquet"))
-    done = subprocess.run([*command], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert sum(summary["steps_run"].values()) == 8 * len(STEPS) - len(kept)

@@ -22,7 +22,7 @@ from yue.vocab import TRACKS, Vocabulary
 RANDOM = "random"
 """The name under which `yue.load` makes this model."""
 
-LAYOUT = 1
+LAYOUT = 2
 """Changes whenever a random model must be made anew."""
 
 VOCABULARY = Vocabulary(

@@ -388,10 +388,12 @@ class Trainer:
             if not bool(total.isfinite()):
                 raise TrainingError(
                     f"phase {self.at.phase}, step {self.at.step}, {batch.track}: the loss is "
-                    f"{float(total)}. The last good state is in {self.folder}; lower the rate."
+                    f"{float(total.detach())}. The last good state is in {self.folder}; lower the rate."
                 )
             total.backward()
-            figures |= {f"{batch.track}.{name}": float(loss) for name, loss in losses.items()}
+            figures |= {
+                f"{batch.track}.{name}": float(loss.detach()) for name, loss in losses.items()
+            }
         parameters = [p for g in self.optimisers["main"].param_groups for p in g["params"]]
         figures["norm"] = float(nn.utils.clip_grad_norm_(parameters, phase.clip))
         for optimiser in self.optimisers.values():
