@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from transformers import LlamaForCausalLM
 from songs import CODES, run_values, song, write
 from yue import stage1, stage2
 from yue.data.records import RecordError
-from yue.draft import Draft
+from yue.draft import Draft, Sung
 from yue.errors import FileError, OptionError
 from yue.lm.llama import Llama
 from yue.options import ComposeOptions
@@ -283,15 +285,43 @@ def test_transformers_loads_the_export_with_equal_logits(tmp_path: Path, data: P
 
 # Many processes -----------------------------------------------------------------------------------
 
-def launch(config: Path, processes: int, *more: str) -> subprocess.Popen[str]:
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
-        f"--nproc-per-node={processes}", "-m", "yue", "train", str(config), *more,
+Ranks = list[subprocess.Popen[str]]
+
+
+def launch(config: Path, ranks: int, *more: str) -> Ranks:
+    """The processes that torchrun would start, each ours to kill."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    common = {
+        **os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "localhost", "MASTER_PORT": str(port),
+    }
+    command = [sys.executable, "-m", "yue", "train", str(config), *more]
+    return [
+        subprocess.Popen(
+            command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(ranks)
     ]
-    return subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-    )
+
+
+def finish(ranks: Ranks) -> None:
+    for process in ranks:
+        _, told = process.communicate(timeout=600)
+        assert process.returncode == 0, told
+
+
+def kill_at(ranks: Ranks, mark: Path) -> None:
+    """SIGKILL for all as soon as `mark` is there."""
+    while not mark.exists():
+        assert all(process.poll() is None for process in ranks)
+        time.sleep(0.005)
+    for process in ranks:
+        process.kill()
+    for process in ranks:
+        process.communicate()
 
 
 def toml(path: Path, values: dict[str, Any]) -> Path:
@@ -307,9 +337,17 @@ def toml(path: Path, values: dict[str, Any]) -> Path:
     return path
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    out, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, out
+@pytest.mark.slow
+def test_torchrun_starts_it(tmp_path: Path, data: Path) -> None:
+    """And two processes learn what one learns."""
+    config = toml(tmp_path / "run.toml", run_values(tmp_path / "two", data))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "-m", "yue", "train", str(config),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    one = train(RunOptions.load(config, [f"run={tmp_path / 'one'}"]))
+    assert losses(tmp_path / "two") == pytest.approx(losses(one), abs=1e-6)
 
 
 @pytest.mark.slow
@@ -323,16 +361,11 @@ def test_two_processes_killed_and_resumed(tmp_path: Path, data: Path, lora: bool
     values = run_values(tmp_path / "whole", data, **more)
     finish(launch(toml(tmp_path / "whole.toml", values), 2))
     config = toml(tmp_path / "killed.toml", {**values, "run": str(tmp_path / "killed")})
-    process = launch(config, 2)
-    kill_at = int(np.random.default_rng(lora).integers(1, 5))
-    mark = tmp_path / "killed" / loop.CHECKPOINTS / f"step_{kill_at:08d}"
-    while not mark.is_dir():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    step = int(np.random.default_rng(lora).integers(1, 5))
+    kill_at(launch(config, 2), tmp_path / "killed" / loop.CHECKPOINTS / f"step_{step:08d}")
+    assert len(losses(tmp_path / "killed")) < 6
     alone = tmp_path / "alone"
-    subprocess.run(["cp", "-r", str(tmp_path / "killed"), str(alone)], check=True)
+    shutil.copytree(tmp_path / "killed", alone)
     finish(launch(config, 2, "--resume"))
     assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
     name = "adapter_model.safetensors" if lora else "model.safetensors"
@@ -392,7 +425,8 @@ def test_stage_2_learns_its_windows_and_fills_them_in(tmp_path: Path) -> None:
     folder = train(options(tmp_path / "run", write(tmp_path / "data", songs), **changes))
     assert losses(folder)[-1] < 0.1
     model, record = Llama.load(folder / "model"), songs[1]
-    draft = Draft(codes=record.dual, sections=(), frame_rate=50)
+    sung = (Sung("verse", "", record.frames),)
+    draft = Draft(codes=record.dual, sections=sung, frame_rate=50)
     refined = stage2.refine(stage2.decoder_of(model, exact=True), draft, rows=2)
     for row, track in enumerate(("vocals", "accompaniment")):
         assert (refined.codes[row] == record.codes[track]).all()
