@@ -388,7 +388,8 @@ class Trainer:
             if not bool(total.isfinite()):
                 raise TrainingError(
                     f"phase {self.at.phase}, step {self.at.step}, {batch.track}: the loss is "
-                    f"{float(total.detach())}. The last good state is in {self.folder}; lower the rate."
+                    f"{float(total.detach())}. The last good state is in {self.folder}; lower the "
+                    "rate."
                 )
             total.backward()
             figures |= {
