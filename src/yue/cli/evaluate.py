@@ -63,7 +63,9 @@ def evaluate(
     if embedder and against is None:
         raise OptionError(f"--embedder {' '.join(embedder)}: give a reference with --against.")
     chosen = group(MeasureOptions, options)
-    distances = {name: _distances(name, songs, against, cache) for name in embedder}
+    distances = {
+        name: _distances(name, songs, against, cache) for name in embedder if against is not None
+    }
     found = _measured(songs, chosen, processes, cache)
     other = _measured(against, chosen, processes, cache) if against else None
     told = {
@@ -80,7 +82,7 @@ def evaluate(
     print_json(told) if json else sys.stdout.write(text_of(rows))
 
 
-def _distances(asked: str, songs: Path, against: Path | None, cache: bool) -> dict[str, Any]:
+def _distances(asked: str, songs: Path, against: Path, cache: bool) -> dict[str, Any]:
     """How far the mixes of one folder lie from those of another, in one embedding."""
     from yue.evaluate.against import compare, load_embedder
     from yue.evaluate.folder import MIX, find_songs
@@ -88,13 +90,14 @@ def _distances(asked: str, songs: Path, against: Path | None, cache: bool) -> di
 
     name, _, weights = asked.partition("=")
     model = load_embedder(name, weights or None)
-    mixes = [
+    mixes, others = (
         {song.name: song.sounds[MIX] for song in find_songs(folder) if MIX in song.sounds}
-        for folder in (songs, against) if folder is not None
-    ]
+        for folder in (songs, against)
+    )
     with bars() as progress:
         return compare(
-            *mixes, model, cache=cache_dir() / "features" if cache else None, progress=progress
+            mixes, others, model, cache=cache_dir() / "features" if cache else None,
+            progress=progress,
         )
 
 
