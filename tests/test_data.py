@@ -238,8 +238,8 @@ def test_separation() -> None:
 
 def test_voice_change() -> None:
     record = song(6)
-    perturbed = rng(9).integers(0, 1024, record.frames)
-    made = tasks.voice_change(record, perturbed, FORMS, rng(2)).ids.tolist()
+    perturbed = record.codes["perturbed"][0]
+    made = tasks.voice_change(record, FORMS, rng(2)).ids.tolist()
     options = []
     for sung in record.parts:
         for other in record.parts:
@@ -252,8 +252,9 @@ def test_voice_change() -> None:
                 *single(record, "vocals", sung), V.eoa, V.eod,
             ])
     assert made in options and options.index(made) % 4 != 0  # another section's voice
-    with pytest.raises(RecordError, match="perturbed"):
-        tasks.voice_change(record, perturbed[:-1], FORMS, rng())
+    del record.codes["perturbed"]
+    with pytest.raises(RecordError, match=r"codes\.perturbed is missing"):
+        tasks.voice_change(record, FORMS, rng())
 
 
 def test_continuation() -> None:

@@ -29,6 +29,9 @@ class PrepareOptions(Options):
         None, "Model that writes down lyrics that nobody gave: CTC or Whisper, a directory or a "
         "hub id such as openai/whisper-large-v3."
     )
+    voices: bool = knob(
+        False, "Also encode the vocals in another voice, for the task voice_change (needs pyworld)."
+    )
     executor: str = knob(
         "serial", "Where the work is done: in this process, in several, or by Ray Data.",
         choices=("serial", "processes", "ray"),

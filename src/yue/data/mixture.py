@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yue.data import tasks
-from yue.data.records import MIX, Record
+from yue.data.records import MIX, PERTURBED, Record
 from yue.data.tasks import Forms, Sequence, SungSong, TooLongError
 from yue.vocab import TRACKS
 
@@ -118,8 +118,10 @@ TASKS = {
         pieces=_song(VOCALS, ACCOMPANIMENT, tasks.ADD_VOCALS)
     ),
     "separation": Task(pieces=_whole(tasks.separation), tracks=(*TRACKS, MIX), parts=0),
+    "voice_change": Task(
+        pieces=_whole(tasks.voice_change), tracks=(VOCALS, PERTURBED), parts=2
+    ),
     "continuation": Task(pieces=_whole(tasks.continuation), parts=2),
     "residual": Task(pieces=_residual, tracks=(), parts=0),
 }
-"""All tasks that a mixture may name. A change of voice is none of them: its perturbed vocals are
-not part of a record."""
+"""All tasks that a mixture may name."""

@@ -22,7 +22,7 @@ from yue.data import records
 from yue.data.executors import EXECUTORS, Outcome, Task, Worker, examine
 from yue.data.knobs import PrepareOptions
 from yue.data.manifest import Manifest, Song
-from yue.data.records import CODED, Record
+from yue.data.records import RECORDED, Record
 from yue.data.sources import Source, scan
 from yue.data.step import MODELS, Plan
 from yue.data.steps import keys_of, record_of
@@ -132,7 +132,7 @@ def plan_of(options: PrepareOptions, manifest: Manifest) -> Plan:
         codec=places["codec"], separator=places.get("separator"), aligner=places.get("aligner"),
         transcriber=places.get("transcriber"), prints=prints,
         rate=XCodecConfig.from_dict(read_json(config)).sample_rate,
-        min_seconds=options.min_seconds, max_seconds=options.max_seconds,
+        voices=options.voices, min_seconds=options.min_seconds, max_seconds=options.max_seconds,
         min_score=options.min_score, min_match=options.min_match, device=options.device,
         threads=max(1, cpus // _workers(options)) if several else None,
     )
@@ -198,7 +198,7 @@ def _settle(outcome: Outcome, manifest: Manifest) -> None:
     """Write down what became of a song. Raises `ModelError` for what no song gets past."""
     manifest.keep_digests(outcome["files"])
     keys, failed = outcome["keys"], "error" in outcome
-    audio = sorted(d for role, d in outcome["digests"].items() if role in CODED)
+    audio = sorted(d for role, d in outcome["digests"].items() if role in RECORDED)
     manifest.keep(
         Song(
             id=outcome["id"], record=None if failed else keys["record"],

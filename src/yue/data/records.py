@@ -21,7 +21,11 @@ from yue.lyrics import LABELS, Section
 from yue.vocab import TRACKS, YUE_V1, Vocabulary
 
 MIX = "mix"
-CODED = (MIX, *TRACKS)
+RECORDED = (MIX, *TRACKS)
+"""What a song may be recorded as."""
+PERTURBED = "perturbed"
+"""The vocals in another voice."""
+CODED = (*RECORDED, PERTURBED)
 """What a record may hold codes of."""
 
 SPLITS = {"train": 0.98, "valid": 0.01, "test": 0.01}

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yue.audio import FORMATS
-from yue.data.records import CODED, MIX
+from yue.data.records import MIX, RECORDED
 from yue.errors import FileError
 from yue.files import PathLike
 from yue.vocab import TRACKS
@@ -29,7 +29,7 @@ TEXTS = {".txt": "text", ".lrc": "lrc", ".json": "facts"}
 """Suffixes of the files beside a song, and what they are to it."""
 
 _ROLES = {
-    **{track: track for track in CODED},
+    **{track: track for track in RECORDED},
     "mixture": MIX, "instrumental": "accompaniment", "no_vocals": "accompaniment",
 }
 

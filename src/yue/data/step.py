@@ -43,6 +43,7 @@ class Plan:
     codebooks: int = YUE_V1.codebooks
     min_seconds: float = 1.0
     max_seconds: float = 1800.0
+    voices: bool = False
     min_score: float = 0.05
     min_match: float = 0.5
     device: str = "cpu"

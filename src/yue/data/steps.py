@@ -3,6 +3,7 @@
     given      texts beside the recording           -> what is known about it
     decode     files                                -> mono tracks at the codec's rate
     separate   the mix, where stems are missing     -> vocals, accompaniment
+    perturb    vocals, where voices are asked for   -> the same in another voice
     quality    tracks                               -> figures
     structure  what is known, else the sound        -> labelled spans
     words      what is known, else a model's ear    -> words with times
@@ -24,9 +25,20 @@ import numpy as np
 from yue.audio import Audio
 from yue.data import align, quality, structure
 from yue.data import join as joining
+from yue.data import perturb as perturbing
 from yue.data.given import Given, Span, Timed, gather
 from yue.data.join import Match, Place
-from yue.data.records import CODED, MIN_PART_SECONDS, MIX, Part, Phone, Record, check
+from yue.data.records import (
+    CODED,
+    MIN_PART_SECONDS,
+    MIX,
+    PERTURBED,
+    RECORDED,
+    Part,
+    Phone,
+    Record,
+    check,
+)
 from yue.data.sources import TEXTS
 from yue.data.step import Plan, Row, Step, Tools
 from yue.errors import AudioError
@@ -63,7 +75,7 @@ def _given(row: Row, tools: Tools) -> dict[str, Any]:
 
 def _decode(row: Row, tools: Tools) -> dict[str, Any]:
     """Mono tracks (n,) at the codec's rate, of one length, and figures of the file as it came."""
-    read = {role: Audio.read(row["files"][role]) for role in CODED if role in row["files"]}
+    read = {role: Audio.read(row["files"][role]) for role in RECORDED if role in row["files"]}
     source = read.get(MIX) or read["vocals"]
     _check_length(source.seconds, tools.plan)
     lengths = {role: round(audio.seconds, 2) for role, audio in read.items()}
@@ -109,6 +121,13 @@ def _separate(row: Row, tools: Tools) -> dict[str, Any]:
 
 def _tracks(row: Row) -> dict[str, np.ndarray]:
     return {MIX: row["decode"][MIX], **row["separate"]}
+
+
+def _perturb(row: Row, tools: Tools) -> dict[str, Any]:
+    """The vocals (n,) in another voice, if the plan wants voices and there are vocals."""
+    if not tools.plan.voices or "vocals" not in row["separate"]:
+        return {}
+    return {PERTURBED: perturbing.perturb(row["separate"]["vocals"], tools.plan.rate)}
 
 
 def _quality(row: Row, tools: Tools) -> dict[str, Any]:
@@ -220,7 +239,7 @@ def _encode(row: Row, tools: Tools) -> dict[str, Any]:
     codec = tools.codec()
     kept = min(tools.plan.codebooks, codec.config.codebooks)
     codes = {}
-    for name, wave in _tracks(row).items():
+    for name, wave in {**_tracks(row), **row["perturb"]}.items():
         with torch.inference_mode(), full_precision():
             found = codec.encode(torch.from_numpy(wave)[None].to(tools.plan.device), kept)
         codes[name] = found[0].cpu().numpy().astype(np.int16)
@@ -284,10 +303,12 @@ def _phones(given: Given, parts: list[Part], frames: int) -> list[dict[str, Any]
 
 STEPS = (
     Step(name="given", version=1, run=_given, files=tuple(TEXTS.values())),
-    Step(name="decode", version=quality.VERSION, run=_decode, files=CODED, heavy=True,
+    Step(name="decode", version=quality.VERSION, run=_decode, files=RECORDED, heavy=True,
          settings=("rate", "min_seconds", "max_seconds")),
     Step(name="separate", version=1, run=_separate, needs=("decode",), files=(MIX,), heavy=True,
          settings=("separator",)),
+    Step(name="perturb", version=perturbing.VERSION, run=_perturb, needs=("separate",), heavy=True,
+         settings=("voices",)),
     Step(name="quality", version=quality.VERSION, run=_quality, needs=("decode", "separate")),
     Step(name="structure", version=structure.VERSION, run=_structure,
          needs=("given", "decode", "separate")),
@@ -296,7 +317,7 @@ STEPS = (
          settings=("aligner", "transcriber", "min_score")),
     Step(name="join", version=joining.VERSION, run=_join, settings=("min_match",),
          needs=("given", "quality", "structure", "words")),
-    Step(name="encode", version=1, run=_encode, needs=("decode", "separate"),
+    Step(name="encode", version=1, run=_encode, needs=("decode", "separate", "perturb"),
          settings=("codec", "codebooks")),
     Step(name="record", version=1, run=_record, named=True,
          needs=("given", "quality", "structure", "words", "join", "encode")),

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from yue.data.pointers import phone_positions
-from yue.data.records import MIX, Part, Record, RecordError
+from yue.data.records import MIX, PERTURBED, Part, Record, RecordError
 from yue.instructions import (
     ACCOMPANY,
     ADD_VOCALS,
@@ -395,20 +395,11 @@ def separation(record: Record, forms: Forms, rng: np.random.Generator) -> Sequen
     return join([forms.text(SEPARATE), mix, both, forms.end])
 
 
-def voice_change(
-    record: Record, perturbed: np.ndarray, forms: Forms, rng: np.random.Generator
-) -> Sequence:
-    """Another section of the singer, the vocals with a changed voice, then the vocals.
-
-    `perturbed` is codebook 0 (T,) of the vocals after their pitch and formants were changed.
-    """
-    v, vocals = forms.vocabulary, record.first("vocals")
+def voice_change(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """Another section of the singer, the vocals in another voice, then the vocals."""
+    v, vocals, perturbed = forms.vocabulary, record.first("vocals"), record.first(PERTURBED)
     if len(record.parts) < 2:
         raise RecordError(f"record {record.id}: parts: two are needed for a change of voice.")
-    if len(perturbed) != len(vocals):
-        raise RecordError(
-            f"record {record.id}: {len(perturbed)} perturbed frames of {len(vocals)}."
-        )
     sung, other = (record.parts[i] for i in rng.permutation(len(record.parts))[:2])
     return join([
         forms.text(CONVERT),

@@ -6,7 +6,6 @@ which is as good and far quicker. Envelopes are natural logs of power, (frames, 
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
-from yue.errors import ModelError
+from yue.data.perturb import load_world
 from yue.songbook.flite import RATE, Flite, Speech, flite_phone
 from yue.songbook.timing import STEP_SECONDS
 
@@ -88,7 +87,7 @@ class Speakers:
     """Flite and WORLD together, with the latest analyses at hand (choruses come again)."""
 
     flite: Flite = field(default_factory=Flite)
-    world: ModuleType = field(default_factory=lambda: _pyworld())
+    world: ModuleType = field(default_factory=load_world)
     keep: int = 64
     _recent: OrderedDict[tuple[str, tuple[str, ...]], Spoken] = field(default_factory=OrderedDict)
 
@@ -165,14 +164,3 @@ def _smooth(
             envelope[start + edge : end - edge] = smooth[start + edge : end - edge]
 
 
-def _pyworld() -> ModuleType:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it imports the deprecated pkg_resources
-        try:
-            import pyworld
-        except ImportError as error:
-            raise ModelError(
-                f"pyworld could not be imported ({error}): the songbook sings with it. "
-                "Install it with `pip install 'yue-music[songbook]'`."
-            ) from error
-    return pyworld
