@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import transformers
 
 from yue.codec.layers import SemanticDecoder
-from yue.codec.vocos import load_upsamplers
-from yue.codec.xcodec import XCodec
+from yue.codec.vocos import VocosConfig, load_upsamplers
+from yue.codec.xcodec import PUBLISHED, XCodec, XCodecConfig
 from yue.draft import Codes, Sung
 from yue.errors import FileError, ModelError, OptionError
 from yue.options import RenderOptions
@@ -169,6 +170,37 @@ def test_the_teacher_learns_the_pitch_of_a_tone(songs: Path, tmp_path: Path) -> 
     features = trainer.shop.codec.semantic(batch.coarse)
     right = trainer.shop.taught.accuracy(features, batch)
     assert right["phone"] > 0.8 and right["pitch"] > 0.7
+
+
+@pytest.mark.parametrize("kind", ["HubertModel", "HubertForCTC"])
+def test_a_teacher_in_transformers_layout(songs: Path, tmp_path: Path, kind: str) -> None:
+    torch.manual_seed(5)
+    hubert = getattr(transformers, kind)(transformers.HubertConfig(**SEMANTIC)).eval()
+    hubert.save_pretrained(tmp_path / "hubert")
+    trainer = Trainer(config(songs, teacher=str(tmp_path / "hubert")), tmp_path / "run")
+    bare = hubert if kind == "HubertModel" else hubert.hubert
+    batch = trainer.clips.batch("vocals", 1, 40, [0])
+    padded = torch.nn.functional.pad(batch.coarse, (160, 160))
+    with torch.no_grad():
+        states = bare(padded, output_hidden_states=True).hidden_states
+        found = trainer.shop.codec.semantic(batch.coarse)
+    torch.testing.assert_close(found, torch.stack(states).mean(0).transpose(1, 2))
+    with pytest.raises(ModelError, match=r"does not fit|lacks|shape"):
+        trainer.shop.codec.take_teacher(_wider(tmp_path / "wide"))
+    small = XCodec(XCodecConfig(encoder_channels=2, decoder_channels=0, latent=8))
+    with pytest.raises(ModelError, match="no HuBERT"):
+        small.take_teacher(tmp_path / "hubert")
+
+
+def _wider(folder: Path) -> Path:
+    sizes = transformers.HubertConfig(**{**SEMANTIC, "intermediate_size": 40})
+    transformers.HubertModel(sizes).save_pretrained(folder)
+    return folder
+
+
+def test_the_published_recipe_has_the_published_sizes() -> None:
+    run = CodecRun.read(Path(__file__).parent.parent / "recipes" / "xcodec.toml")
+    assert run.codec == PUBLISHED and run.upsampler == VocosConfig()
 
 
 def test_the_semantic_decoder_has_the_published_names() -> None:

@@ -221,6 +221,22 @@ class XCodec(nn.Module):
         fill(codec, spell_hubert(tensors), str(directory), extra=TRAINING_ONLY)
         return codec.eval()
 
+    def take_teacher(self, directory: PathLike) -> None:
+        """Weights of the semantic model from a HuBERT in transformers' layout.
+
+        Raises `ModelError` if this codec has no such model or the weights do not fit it.
+        """
+        if self.config.semantic is None:
+            raise ModelError("this codec has no HuBERT that could take a teacher's weights.")
+        tensors: dict[str, Tensor] = {}
+        for file in weight_files(directory):
+            tensors |= read_tensors(file, dtype=torch.float32)
+        # A model with a head (HubertForCTC) keeps its HuBERT one level down.
+        bare = {name.removeprefix("hubert."): value for name, value in tensors.items()}
+        prefixed = spell_hubert({f"semantic_model.{name}": v for name, v in bare.items()})
+        named = {name.removeprefix("semantic_model."): v for name, v in prefixed.items()}
+        fill(self.semantic_model, named, str(directory), extra=("lm_head.",))
+
     def save(self, directory: PathLike) -> Path:
         """Write `config.json` and `model.safetensors`."""
         directory = Path(directory)

@@ -101,7 +101,9 @@ class CodecRun:
     adversary_sizes: tuple[int, ...] = (256, 512, 1024)
     adversary_channels: int = 16
     start: str = ""
-    """A codec directory to start from (a published teacher, or a whole codec)."""
+    """A codec directory to go on from."""
+    teacher: str = ""
+    """A directory with a HuBERT in transformers' layout, for a codec with a semantic model."""
     save_every: int = 200
     raw: str = field(default="", compare=False, repr=False)
 
@@ -294,6 +296,8 @@ class Trainer:
         self.shop = Workshop(run, self.clips.tracks)
         if run.start:
             self._start_from(run.start)
+        if run.teacher:
+            self.shop.codec.take_teacher(run.teacher)
         self.at = Progress()
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         held = self.folder / STATE
