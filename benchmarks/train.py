@@ -72,7 +72,7 @@ def write_songs(folder: Path) -> None:
             parts=(Part("verse", "la la la", 0, half), Part("chorus", "na na", half, frames)),
             codes={
                 name: rng.integers(0, 1024, (1, frames), dtype=np.int16)
-                for name in records.CODED
+                for name in records.RECORDED
             },
         )
 

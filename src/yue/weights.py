@@ -138,6 +138,17 @@ def write_tensors(path: PathLike, tensors: Mapping[str, torch.Tensor]) -> Path:
     return write_bytes(path, to_bytes({name: t.contiguous() for name, t in tensors.items()}))
 
 
+def read_directory(
+    directory: PathLike, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None,
+    keep: tuple[str, ...] = (),
+) -> dict[str, torch.Tensor]:
+    """The tensors of all of a model directory's files, as `read_tensors` reads each."""
+    tensors: dict[str, torch.Tensor] = {}
+    for file in weight_files(directory):
+        tensors |= read_tensors(file, device=device, dtype=dtype, keep=keep)
+    return tensors
+
+
 def fill(
     module: torch.nn.Module,
     tensors: Mapping[str, torch.Tensor],

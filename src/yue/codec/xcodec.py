@@ -22,7 +22,7 @@ from yue.codec.mel import MelConfig, MelEncoder
 from yue.codec.quantize import ResidualQuantizer
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
-from yue.weights import SINGLE, fill, read_tensors, weight_files, write_tensors
+from yue.weights import SINGLE, fill, read_directory, write_tensors
 
 DECODE_PARTS = ("quantizer.", "fc_post2.", "decoder_2.")
 TRAINING_ONLY = ("decoder_semantic.", "fc_post1.")
@@ -215,9 +215,7 @@ class XCodec(nn.Module):
         with torch.device("meta"):
             codec = cls(config, decode_only=decode_only)
         keep = DECODE_PARTS if decode_only else ()
-        tensors: dict[str, Tensor] = {}
-        for file in weight_files(directory):
-            tensors |= read_tensors(file, device=device, dtype=torch.float32, keep=keep)
+        tensors = read_directory(directory, device=device, dtype=torch.float32, keep=keep)
         fill(codec, spell_hubert(tensors), str(directory), extra=TRAINING_ONLY)
         return codec.eval()
 
@@ -228,14 +226,10 @@ class XCodec(nn.Module):
         """
         if self.config.semantic is None:
             raise ModelError("this codec has no HuBERT that could take a teacher's weights.")
-        tensors: dict[str, Tensor] = {}
-        for file in weight_files(directory):
-            tensors |= read_tensors(file, dtype=torch.float32)
+        tensors = spell_hubert(read_directory(directory, dtype=torch.float32))
         # A model with a head (HubertForCTC) keeps its HuBERT one level down.
-        bare = {name.removeprefix("hubert."): value for name, value in tensors.items()}
-        prefixed = spell_hubert({f"semantic_model.{name}": v for name, v in bare.items()})
-        named = {name.removeprefix("semantic_model."): v for name, v in prefixed.items()}
-        fill(self.semantic_model, named, str(directory), extra=("lm_head.",))
+        bare = {name.removeprefix("hubert."): tensor for name, tensor in tensors.items()}
+        fill(self.semantic_model, bare, str(directory), extra=("lm_head.",))
 
     def save(self, directory: PathLike) -> Path:
         """Write `config.json` and `model.safetensors`."""

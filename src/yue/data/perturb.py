@@ -66,8 +66,8 @@ def stretched(spectra: np.ndarray, ratio: float) -> np.ndarray:
     return np.ascontiguousarray(spectra[:, low] * (1 - share) + spectra[:, high] * share)
 
 
-def load_world() -> ModuleType:
-    """pyworld. Raises `ModelError` that says how to install it."""
+def load_world(extra: str = "prepare") -> ModuleType:
+    """pyworld. Raises `ModelError` that names the package's extra that brings it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it imports the deprecated pkg_resources
         try:
@@ -75,6 +75,6 @@ def load_world() -> ModuleType:
         except ImportError as error:
             raise ModelError(
                 f"pyworld could not be imported ({error}): voices are taken apart with it. "
-                "Install it with `pip install 'yue-music[prepare]'`."
+                f"Install it with `pip install 'yue-music[{extra}]'`."
             ) from error
     return pyworld

@@ -26,7 +26,7 @@ from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
 from yue.lm.attention import Attend, by_document, causal
 from yue.vocab import Vocabulary
-from yue.weights import SINGLE, fill, read_tensors, weight_files, write_tensors
+from yue.weights import SINGLE, fill, read_directory, write_tensors
 
 Watch = Callable[[int, Tensor, Tensor], Tensor | None]
 """Layer number, its rotated q and k -> what is to be known of them, for training's sake."""
@@ -321,9 +321,7 @@ class Llama(nn.Module):
         directory, config = Path(directory), read_config(directory)
         with torch.device("meta"):
             model = cls(config)
-        tensors: dict[str, Tensor] = {}
-        for file in weight_files(directory):
-            tensors |= read_tensors(file, device=device, dtype=dtype)
+        tensors = read_directory(directory, device=device, dtype=dtype)
         if config.tie_word_embeddings and "model.embed_tokens.weight" in tensors:
             tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
         fill(model, tensors, str(directory))

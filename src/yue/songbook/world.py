@@ -87,7 +87,7 @@ class Speakers:
     """Flite and WORLD together, with the latest analyses at hand (choruses come again)."""
 
     flite: Flite = field(default_factory=Flite)
-    world: ModuleType = field(default_factory=load_world)
+    world: ModuleType = field(default_factory=lambda: load_world("songbook"))
     keep: int = 64
     _recent: OrderedDict[tuple[str, tuple[str, ...]], Spoken] = field(default_factory=OrderedDict)
 
@@ -162,5 +162,3 @@ def _smooth(
         if kind_of(phone) in SMOOTHED:
             edge = 1 if end - start > 4 else 0
             envelope[start + edge : end - edge] = smooth[start + edge : end - edge]
-
-

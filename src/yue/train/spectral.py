@@ -20,6 +20,8 @@ FLOOR = 1e-4
 A floor ten times higher lets a codec hiss at -60 dB, and a phone recogniser suffers from -50 dB on;
 much lower ones weigh the digital zeros in the rests of synthetic songs more than the singing.
 """
+MIN_ENERGY = 1e-3
+"""Of all pitch classes of a frame together; below it, shares fade to nothing."""
 MEL_SCALES: tuple[tuple[int, int], ...] = ((512, 40), (1024, 80), (2048, 100))
 """(window, bands) of the mel distance; the hop is a quarter of the window."""
 
@@ -69,7 +71,8 @@ def chroma(wave: Tensor, sample_rate: int, hop: int) -> Tensor:
         padded, n_fft, hop, window=window, center=False, return_complex=True
     ).abs().square()
     energy = _pitch_classes(sample_rate, n_fft).to(wave.device) @ power
-    return (energy / energy.sum(1, keepdim=True).clamp_min(FLOOR))[..., : wave.shape[-1] // hop]
+    shares = energy / energy.sum(1, keepdim=True).clamp_min(MIN_ENERGY)
+    return shares[..., : wave.shape[-1] // hop]
 
 
 @functools.lru_cache(maxsize=4)
