@@ -17,7 +17,7 @@ from yue.codec.mel import hann, mel_filters
 FLOOR = 1e-4
 """Magnitudes below this are silence, which white noise of -76 dB of full scale reaches.
 
-A floor ten times higher lets a codec hiss at -60 dB, and a phone recogniser suffers from -50 dB on;
+A floor ten times higher lets a codec hiss at -56 dB, and a phone recogniser suffers from -50 dB on;
 much lower ones weigh the digital zeros in the rests of synthetic songs more than the singing.
 """
 MIN_ENERGY = 1e-3
