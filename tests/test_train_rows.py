@@ -258,10 +258,9 @@ def test_other_tokenizers_know_no_phones() -> None:
 
 def test_kinds_tell_the_tracks() -> None:
     record = song(1, parts=1)
-    for name in TASKS:
-        if name in ("residual", "continuation"):
-            continue
-        for piece in TASKS[name].pieces(record, FORMS, generator(0), 10_000):
+    for name in TASKS.keys() - {"residual"}:
+        long_enough = song(1, parts=max(1, TASKS[name].parts))
+        for piece in TASKS[name].pieces(long_enough, FORMS, generator(0), 10_000):
             codes = piece.kinds > 0
             assert (piece.roles[codes] == TARGET).all()
             produced = piece.roles == TARGET
