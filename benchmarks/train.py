@@ -59,17 +59,20 @@ def values(folder: Path, vocabulary: int, context: int, steps: int, dtype: str) 
 
 
 def write_songs(folder: Path) -> None:
-    """Two minutes of random codes each."""
+    """Two minutes of random codes each, in sections that the shortest context holds."""
     from yue.data import records
     from yue.data.records import Part, Record
 
     rng = np.random.default_rng(SEED)
 
     def song(number: int) -> Record:
-        frames, half = 6000, 3000
+        frames, section = 6000, 200
         return Record(
             id=f"song-{number}", tags=("pop",),
-            parts=(Part("verse", "la la la", 0, half), Part("chorus", "na na", half, frames)),
+            parts=tuple(
+                Part("verse", "la", start, start + section)
+                for start in range(0, frames, section)
+            ),
             codes={
                 name: rng.integers(0, 1024, (1, frames), dtype=np.int16)
                 for name in records.RECORDED

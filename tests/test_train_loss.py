@@ -12,7 +12,7 @@ from yue.data.tasks import Forms, lyrics_to_song
 from yue.lm.attention import BLOCK, blocked, causal
 from yue.lm.llama import Llama, LlamaConfig
 from yue.tokenizer import PhonemeTokenizer
-from yue.train import loss
+from yue.train import guide, loss
 from yue.train.batch import Batch, make_batch
 from yue.train.config import GuideOptions, ModelOptions
 from yue.train.guide import Guide, default_layers, pointer_loss
@@ -50,7 +50,9 @@ def batch(*lengths: int) -> Batch:
     return Batch(
         ids=torch.randint(0, SIZE, (total,), generator=source), lengths=lengths,
         at=places[::2], labels=torch.randint(0, SIZE, (len(places[::2]),), generator=source),
-        groups=places[::2] % 3, queries=queries, phones=phones, songs=("a",),
+        groups=places[::2] % 3, queries=queries, phones=phones,
+        guided=tuple(int((starts[queries] == start).sum()) for start in starts.unique()),
+        songs=("a",),
     )
 
 
@@ -204,6 +206,21 @@ def test_the_guide_works_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pointer_loss(q, k, made)
     monkeypatch.setitem(loss.SCORES, "cpu", 1)
     torch.testing.assert_close(pointer_loss(q, k, made), whole)
+
+
+@pytest.mark.parametrize("scores", [1, 3000, 10**9])
+def test_the_form_for_a_gpu_equals_the_one_for_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, scores: int
+) -> None:
+    made = batch(60, 2, 25, 90, 31)
+    torch.manual_seed(0)
+    q, k = (torch.randn(len(made.ids), 8, requires_grad=True) for _ in range(2))
+    documents = guide.documents_of(made)
+    monkeypatch.setattr(guide, "SCORES", scores)
+    both = [form(q, k, made, documents) for form in (guide.one_by_one, guide.together)]
+    torch.testing.assert_close(*both)
+    for ours, twin in zip(*(torch.autograd.grad(loss, (q, k)) for loss in both), strict=True):
+        torch.testing.assert_close(ours, twin)
 
 
 def test_a_batch_without_phones_is_not_guided() -> None:

@@ -25,6 +25,7 @@ def train_codec(
     minutes: Annotated[float | None, Parameter(
         help="Stop after this long; --resume goes on."
     )] = None,
+    device: Annotated[str, Parameter(help="cpu, or cuda where there is a GPU.")] = "cpu",
     threads: Annotated[int | None, Parameter(
         help="CPU threads; by default torch's choice."
     )] = None,
@@ -36,7 +37,7 @@ def train_codec(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    trainer = Trainer(CodecRun.read(config), run, resume=resume)
+    trainer = Trainer(CodecRun.read(config), run, resume=resume, device=device)
 
     def tell(what: str, figures: Mapping[str, float]) -> None:
         if trainer.at.step % EVERY == 0:

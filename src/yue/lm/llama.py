@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
-from yue.lm.attention import Attend, by_document, causal
+from yue.lm.attention import Attend, ByDocument, causal
 from yue.vocab import Vocabulary
 from yue.weights import SINGLE, fill, read_directory, write_tensors
 
@@ -277,8 +277,8 @@ class Llama(nn.Module):
         The same as `hidden` with document numbers, without a mask. `recompute` keeps only the
         layers' inputs and works out the rest again on the way back.
         """
-        positions = torch.cat([torch.arange(n, device=ids.device) for n in lengths])
-        attend = by_document(lengths)
+        positions = torch.cat([torch.arange(n) for n in lengths]).to(ids.device)
+        attend = ByDocument(lengths)
         x, watched = self._run(ids[None], positions[None], attend, watch, recompute)
         return x[0], watched
 

@@ -89,7 +89,7 @@ FULL = Profile(name="full")
 
 SIMPLE = Profile(
     name="simple",
-    voices=("m1", "m3", "f1", "f5"),
+    voices=("m1", "f1"),
     keys=(0, 2, 4, 5, 7, 9),
     tempi=tuple(framed_tempo(frames) for frames in (10, 8, 6, 5)),
     forms=(

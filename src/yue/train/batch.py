@@ -35,6 +35,8 @@ class Batch:
     """Positions (P,) that predict a vocal code whose phone is known."""
     phones: Tensor
     """Where that phone stands (P,), in the same document."""
+    guided: tuple[int, ...]
+    """How many of these positions lie in each document."""
     songs: tuple[str, ...]
     """What is in it, for messages."""
 
@@ -77,5 +79,6 @@ def make_batch(row: Row, mask: Mask, labels: Mapping[str, int]) -> Batch:
         groups=tensor((owner * len(KINDS) + kinds)[at]),
         queries=tensor(np.concatenate(queries)),
         phones=tensor(np.concatenate(phones)),
+        guided=tuple(map(len, queries)),
         songs=tuple(document.song for document in row),
     )

@@ -65,6 +65,11 @@ class Batch:
     phones: Tensor
     pitch: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        tensors = (each.to(device) for each in (self.wave, self.coarse, self.phones, self.pitch))
+        return Batch(self.track, *tensors)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:

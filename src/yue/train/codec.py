@@ -288,8 +288,11 @@ class Progress:
 class Trainer:
     """A run in its folder: made anew or resumed, then `train`ed."""
 
-    def __init__(self, run: CodecRun, folder: PathLike, *, resume: bool = False) -> None:
-        self.run, self.folder = run, Path(folder)
+    def __init__(
+        self, run: CodecRun, folder: PathLike, *, resume: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.run, self.folder, self.device = run, Path(folder), torch.device(device)
         self._claim(resume)
         self.clips = run.clips()
         torch.manual_seed(run.seed)
@@ -298,11 +301,12 @@ class Trainer:
             self._start_from(run.start)
         if run.teacher:
             self.shop.codec.take_teacher(run.teacher)
+        self.shop.to(self.device)
         self.at = Progress()
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         held = self.folder / STATE
         if resume and held.is_file():
-            self._restore(torch.load(held, weights_only=True))
+            self._restore(torch.load(held, weights_only=True, map_location=self.device))
 
     def _claim(self, resume: bool) -> None:
         if (self.folder / CONFIG).exists() and not resume:
@@ -387,7 +391,7 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
         figures: dict[str, float] = {}
         for batch in batches:
-            losses = self._losses(phase, batch, rng)
+            losses = self._losses(phase, batch.to(self.device), rng)
             total = torch.stack(list(losses.values())).sum() / len(batches)
             if not bool(total.isfinite()):
                 raise TrainingError(
@@ -459,7 +463,7 @@ class Trainer:
     def export(self, target: PathLike) -> Path:
         """Write `codec` and `upsampler` directories; the code of silence is measured."""
         target = Path(target)
-        codec = self.shop.codec.eval()
+        codec = self.shop.eval().cpu().codec
         codec.config = XCodecConfig(**{**asdict(self.run.codec), "silence": codec.silence_code()})
         codec.save(target / "codec")
         save_upsamplers(

@@ -118,6 +118,10 @@ class LoopOptions(Group):
                          low=0, high=10**6)
     log_every: int = knob(10, "Steps between lines of metrics.", low=1, high=10**6)
     threads: int = knob(2, "Threads that build sequences ahead.", low=1, high=64)
+    processes: int = knob(
+        0, "Processes that build them instead, where a GPU is faster than this one.",
+        low=0, high=256,
+    )
     ahead: int = knob(4, "Steps built ahead.", low=1, high=1024)
     tensorboard: bool = knob(False, "Write TensorBoard's files too (needs tensorboard).")
 

@@ -8,14 +8,20 @@ A plain Llama is what remains.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from yue.train.batch import Batch
 from yue.train.loss import cross_entropy
+
+SCORES = 2**26
+"""Scores that a GPU works out at a time, in fp32."""
 
 
 def default_layers(count: int) -> tuple[int, ...]:
@@ -41,21 +47,67 @@ class Guide:
 
 def pointer_loss(q: Tensor, k: Tensor, batch: Batch) -> Tensor:
     """Sum of `-log p_i[phone(i)]` for one head; q and k (T, d)."""
+    documents = documents_of(batch)
+    if q.device.type == "cpu":
+        return one_by_one(q, k, batch, documents)
+    return together(q, k, batch, documents)
+
+
+class Guided(NamedTuple):
+    """A document with guided positions."""
+
+    start: int
+    length: int
+    first: int
+    """The first of its queries, among those of the row."""
+    count: int
+
+
+def documents_of(batch: Batch) -> list[Guided]:
+    starts = itertools.accumulate(batch.lengths, initial=0)
+    firsts = itertools.accumulate(batch.guided, initial=0)
+    every = map(Guided, starts, batch.lengths, firsts, batch.guided)
+    return [document for document in every if document.count]
+
+
+def one_by_one(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) -> Tensor:
+    """No work is wasted: right for a CPU."""
     scale = q.shape[-1] ** -0.5
     total = torch.zeros((), device=q.device)
-    for start, queries, phones in _by_document(batch.queries, batch.phones, batch.lengths):
-        end = int(queries[-1]) + 1
-        rows = q[queries] * scale
-        part, _ = cross_entropy(rows, k[start:end], phones - start, queries - start + 1)
+    for start, length, first, count in documents:
+        queries, phones = (x[first : first + count] for x in (batch.queries, batch.phones))
+        keys = k[start : start + length]
+        part, _ = cross_entropy(q[queries] * scale, keys, phones - start, queries - start + 1)
         total = total + part
     return total
 
 
-def _by_document(
-    queries: Tensor, phones: Tensor, lengths: Sequence[int]
-) -> list[tuple[int, Tensor, Tensor]]:
-    """(start, queries, phones) of each document that has any; queries are in order."""
-    starts = torch.tensor([0, *lengths]).cumsum(0)
-    counts = torch.searchsorted(queries.cpu(), starts).diff().tolist()
-    parts = zip(starts.tolist(), queries.split(counts), phones.split(counts), strict=False)
-    return [(start, q, p) for start, q, p in parts if len(q)]
+def together(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) -> Tensor:
+    """A few large products over documents padded to one length: right for a GPU."""
+    scale = q.shape[-1] ** -0.5
+    total = torch.zeros((), device=q.device)
+    for group in _groups(documents):
+        start, length, first, count = torch.tensor(group, device=q.device).T[..., None]
+        place = torch.arange(max(d.count for d in group), device=q.device)
+        at = first + torch.minimum(place, count - 1)
+        queries, phones = batch.queries[at], batch.phones[at] - start
+        offsets = torch.arange(max(d.length for d in group), device=q.device)
+        keys = k[start + torch.minimum(offsets, length - 1)]
+        scores = ((q[queries] * scale) @ keys.mT).float()
+        scores = scores.masked_fill(offsets > (queries - start)[..., None], -torch.inf)
+        each = F.cross_entropy(scores.flatten(0, 1), phones.flatten(), reduction="none")
+        total = total + (each * (place < count).flatten()).sum()
+    return total
+
+
+def _groups(documents: Sequence[Guided]) -> Iterator[list[Guided]]:
+    """Documents of like length, as many as make no more than `SCORES` scores together."""
+    group: list[Guided] = []
+    for document in sorted(documents, key=lambda d: d.length):
+        most = max([document.count, *(d.count for d in group)])
+        if group and (len(group) + 1) * most * document.length > SCORES:
+            yield group
+            group = []
+        group.append(document)
+    if group:
+        yield group

@@ -163,7 +163,10 @@ class Trainer:
         options, loop = self.options, self.options.loop
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         done = self.step >= options.steps
-        feeder = Feeder(self.sampler, self._plan(), threads=loop.threads, ahead=loop.ahead)
+        feeder = Feeder(
+            self.sampler, self._plan(), threads=loop.threads, ahead=loop.ahead,
+            processes=loop.processes,
+        )
         with contextlib.closing(iter(feeder)) as steps:
             for rows in steps:
                 if self._agree(interrupted() or time.monotonic() > deadline):

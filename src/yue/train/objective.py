@@ -55,5 +55,5 @@ class Objective(nn.Module):
         codes, each = cross_entropy(hidden[batch.at], head, batch.labels - self.drawn.start)
         guide = torch.stack(watched).sum() if watched else codes.new_zeros(())
         sums = torch.zeros(self.groups, device=each.device).index_add_(0, batch.groups, each)
-        counts = torch.bincount(batch.groups, minlength=self.groups).to(sums.dtype)
+        counts = torch.zeros_like(sums).index_add_(0, batch.groups, torch.ones_like(each))
         return Losses(codes, guide, sums, counts)

@@ -8,9 +8,10 @@ of ranks changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -56,8 +57,12 @@ class _Entry:
 
     label: str
     options: TaskOptions
-    task: Task
     songs: np.ndarray
+
+    @property
+    def task(self) -> Task:
+        """By name, so that an entry can be sent to another process."""
+        return TASKS[self.options.task]
 
 
 class Sampler:
@@ -191,7 +196,7 @@ def _entries(phase: PhaseOptions, songs: Sequence[Record]) -> list[_Entry]:
                 f"least {task.parts} sections{', a transcript' if task.transcript else ''}"
                 f"{', known phones' if options.lines else ''})."
             )
-        entries.append(_Entry(label, options, task, fit))
+        entries.append(_Entry(label, options, fit))
     return entries
 
 
@@ -203,26 +208,48 @@ def _shown(record: Record, allowed: tuple[str, ...]) -> Record:
 
 
 class Feeder:
-    """Rows built ahead by threads, in the order of the steps; order of building cannot matter."""
+    """Rows built ahead, in the order of the steps; the order of building cannot matter.
+
+    Threads are enough where a step takes longer than its rows. `processes` above 0 build them
+    beside the interpreter that drives a fast GPU; each holds all songs.
+    """
 
     def __init__(
         self, sampler: Sampler, plan: Iterator[list[tuple[int, int, int]]], *, threads: int,
-        ahead: int,
+        ahead: int, processes: int = 0,
     ) -> None:
         """`plan` names, step by step, the (phase, step, index) of this rank's rows."""
-        self._sampler, self._plan, self._ahead = sampler, plan, ahead
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rows")
+        self._plan, self._ahead = plan, ahead
         self._queue: list[list[Future[Row]]] = []
+        self._pool: Executor
+        if processes:
+            self._pool = ProcessPoolExecutor(
+                processes, mp_context=get_context("spawn"), initializer=_adopt, initargs=(sampler,)
+            )
+            self._row: Callable[..., Row] = _adopted_row
+        else:
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rows")
+            self._row = sampler.row
 
     def __iter__(self) -> Generator[list[Row], None, None]:
         try:
             while True:
                 while len(self._queue) < self._ahead and (places := next(self._plan, None)):
-                    self._queue.append(
-                        [self._pool.submit(self._sampler.row, *place) for place in places]
-                    )
+                    self._queue.append([self._pool.submit(self._row, *place) for place in places])
                 if not self._queue:
                     return
                 yield [future.result() for future in self._queue.pop(0)]
         finally:
             self._pool.shutdown(cancel_futures=True)
+
+
+_adopted: list[Sampler] = []
+"""The sampler of a process that does nothing but build rows."""
+
+
+def _adopt(sampler: Sampler) -> None:
+    _adopted[:] = [sampler]
+
+
+def _adopted_row(phase: int, step: int, index: int) -> Row:
+    return _adopted[0].row(phase, step, index)
