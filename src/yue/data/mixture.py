@@ -95,6 +95,7 @@ def _residual(
 
 TASKS = {
     "lyrics_to_song": Task(pieces=_by_section(tasks.song)),
+    "lyrics_first": Task(pieces=_whole(tasks.lyrics_first)),
     "in_context_dual": Task(pieces=_by_section(tasks.song_in_context("dual"))),
     "in_context_vocals": Task(pieces=_by_section(tasks.song_in_context("vocals"))),
     "in_context_accompaniment": Task(pieces=_by_section(tasks.song_in_context("accompaniment"))),

@@ -44,10 +44,37 @@ def phone_positions(
     written = spelled_at(opening, tokenizer)
     spelled = [tokenizer.symbol(int(token)) for token in opening[written]]
     _check(record, index, sung, spelled)
-    part = record.parts[index]
     places = np.append(written, len(opening) - 1)
-    ends = np.array([phone.end for phone in sung])
-    return places[np.searchsorted(ends, np.arange(part.start, part.end), side="right")]
+    return places[_sung_at(record, index, sung)]
+
+
+def phone_positions_in_all(
+    record: Record, head: np.ndarray, tokenizer: Tokenizer
+) -> np.ndarray | None:
+    """Per frame of all parts the position in a head that ends in all their texts, or None.
+
+    As `phone_positions`; the tail of a part belongs to the first phone of the next. None where
+    phones of some part are not known.
+    """
+    if not record.phones or not isinstance(tokenizer, PhoneticTokenizer):
+        return None
+    written = spelled_at(head, tokenizer)[-len(record.phones) :]
+    spelled = [tokenizer.symbol(int(token)) for token in head[written]]
+    places = np.append(written, len(head) - 1)
+    found, first = [], 0
+    for index in range(len(record.parts)):
+        sung = [phone for phone in record.phones if phone.part == index]
+        _check(record, index, sung, spelled[first : first + len(sung)])
+        found.append(places[first + _sung_at(record, index, sung)])
+        first += len(sung)
+    return np.concatenate(found)
+
+
+def _sung_at(record: Record, index: int, sung: list[Phone]) -> np.ndarray:
+    """Per frame of a part, which of its phones is sung or comes next: 0 to len(sung)."""
+    part = record.parts[index]
+    ends = np.array([phone.end for phone in sung], int)
+    return np.searchsorted(ends, np.arange(part.start, part.end), side="right")
 
 
 def spelled_at(ids: np.ndarray, tokenizer: PhoneticTokenizer) -> np.ndarray:

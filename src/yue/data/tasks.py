@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from yue.data.pointers import phone_positions
+from yue.data.pointers import phone_positions, phone_positions_in_all
 from yue.data.records import MIX, PERTURBED, Part, Record, RecordError
 from yue.instructions import (
     ACCOMPANY,
@@ -198,6 +199,21 @@ def _pointed(
     return replace(block, back=back)
 
 
+def _pointed_from(
+    head: Sequence, audio: Sequence, record: Record, forms: Forms
+) -> Sequence:
+    """The head and the whole song's audio, with the way back to the phones in the head's lyrics."""
+    found = phone_positions_in_all(record, head.ids, forms.tokenizer)
+    whole = head + audio
+    if found is None:
+        return whole
+    vocal = (whole.kinds == KINDS.index(TRACKS[0])) & (whole.roles == TARGET)
+    at = np.flatnonzero(vocal)
+    back = np.zeros(len(whole), np.int32)
+    back[at] = at - found
+    return replace(whole, back=back)
+
+
 # Tasks of the paper -------------------------------------------------------------------------------
 
 def lyrics_to_song(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
@@ -211,6 +227,22 @@ def in_context(mode: Mode) -> Callable[[Record, Forms, np.random.Generator], Seq
         return song_in_context(mode)(record, forms, rng).whole
 
     return build
+
+
+def lyrics_first(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
+    """All words once, then the whole song: what progressive conditioning is measured against.
+
+    The paper's baseline that puts the text in front (section 5.3). Parts must join end to end.
+    """
+    prompt = _prompt(record, forms, rng)
+    for before, part in pairwise(record.parts):
+        if before.end != part.start:
+            raise RecordError(
+                f"record {record.id}: a part ends at {before.end}, the next starts at {part.start}."
+            )
+    sung = slice(record.parts[0].start, record.parts[-1].end)
+    audio = forms.audio(forms.vocabulary.interleave(record.dual[:, sung]), *TRACKS)
+    return _pointed_from(_plain(prompt.head), audio, record, forms) + forms.end
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,9 +24,9 @@ class SpectrumJudge(nn.Module):
 
     window: Tensor
 
-    def __init__(self, n_fft: int, channels: int) -> None:
+    def __init__(self, n_fft: int, channels: int, share: float = 1.0) -> None:
         super().__init__()
-        self.n_fft = n_fft
+        self.n_fft, self.bins = n_fft, 1 + round(share * n_fft / 2)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         convolutions = [nn.Conv2d(2, channels, (3, 9), padding=(1, 4))]
         convolutions += [
@@ -39,12 +39,12 @@ class SpectrumJudge(nn.Module):
         self.score = nn.Conv2d(channels, 1, 3, padding=1)
 
     def forward(self, wave: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(B, S) -> scores (B, 1, frames, bins), hidden layers."""
+        """(B, S) -> scores (B, 1, frames, fewer bins), hidden layers."""
         spectrum = torch.stft(
             wave, self.n_fft, self.n_fft // 4, window=self.window, return_complex=True,
             normalized=True,
         )
-        x = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
+        x = torch.view_as_real(spectrum[:, : self.bins]).permute(0, 3, 2, 1)
         layers = []
         for conv in self.hidden:
             x = F.leaky_relu(conv(x), SLOPE)
@@ -53,11 +53,11 @@ class SpectrumJudge(nn.Module):
 
 
 class Adversary(nn.Module):
-    """Judges of several spectrum sizes."""
+    """Judges of several spectrum sizes, each hearing the lower `share` of all frequencies."""
 
-    def __init__(self, sizes: Sequence[int], channels: int) -> None:
+    def __init__(self, sizes: Sequence[int], channels: int, share: float = 1.0) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(SpectrumJudge(n, channels) for n in sizes)
+        self.judges = nn.ModuleList(SpectrumJudge(n, channels, share) for n in sizes)
 
     def forward(self, wave: Tensor) -> Judged:
         """(B, S) -> what each judge says."""

@@ -100,6 +100,8 @@ class CodecRun:
     seed: int = 1
     adversary_sizes: tuple[int, ...] = (256, 512, 1024)
     adversary_channels: int = 16
+    adversary_top: float = 22_050.0
+    """Highest frequency in Hz that the adversary hears: less costs less."""
     start: str = ""
     """A codec directory to go on from."""
     teacher: str = ""
@@ -168,8 +170,10 @@ class Workshop(nn.Module):
         if run.codec.semantic is not None:
             self.fc_post1 = nn.Linear(width, run.codec.semantic_size)
             self.decoder_semantic = SemanticDecoder(run.codec.semantic_size)
+        heard = min(1.0, 2 * run.adversary_top / self.sample_rate)
         self.adversaries = nn.ModuleDict({
-            track: Adversary(run.adversary_sizes, run.adversary_channels) for track in tracks
+            track: Adversary(run.adversary_sizes, run.adversary_channels, heard)
+            for track in tracks
         })
 
     def learning(self, part: str) -> list[nn.Module]:
