@@ -264,6 +264,20 @@ def test_continuation() -> None:
     assert targets(made) in (wanted[1] + wanted[2], wanted[2])
 
 
+def test_lyrics_first() -> None:
+    record = song(6)
+    made = tasks.lyrics_first(record, FORMS, rng())
+    whole = Part("", "", record.parts[0].start, record.parts[-1].end)
+    assert made.ids.tolist() == [
+        *T(_head(record)), V.soa, V.xcodec, *interleaved(record, whole), V.eoa, V.eod
+    ]
+    assert made.mask("target").sum() == 2 * (whole.end - whole.start) + 1
+    first, *others = record.parts
+    apart = replace(record, parts=(replace(first, end=first.end - 1), *others))
+    with pytest.raises(RecordError, match="a part ends at"):
+        tasks.lyrics_first(apart, FORMS, rng())
+
+
 def test_a_long_song_is_cut_at_sections_with_its_head_repeated() -> None:
     record = song(60)
     whole = tasks.lyrics_to_song(record, FORMS, rng())

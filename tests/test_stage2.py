@@ -60,6 +60,14 @@ def test_windows_are_padded_with_silence_and_independent(model) -> None:
     np.testing.assert_array_equal(whole.codes, alone.codes)
 
 
+@pytest.mark.parametrize("frames", [40, 300, 430])
+def test_a_track_alone_is_refined_as_in_a_draft(model, frames: int) -> None:
+    draft, decoder = draft_of(frames), stage2.decoder_of(model, exact=True)
+    alone = stage2.refine_track(decoder, draft.codes[1], rows=1)
+    whole = stage2.refine(decoder, draft, rows=4, silence=int(draft.codes[1, -1]))
+    np.testing.assert_array_equal(alone, whole.codes[1])
+
+
 def test_nothing_to_refine(model) -> None:
     codes = stage2.refine(stage2.decoder_of(model), draft_of(0), rows=4)
     assert codes.codes.shape == (2, V.codebooks, 0)

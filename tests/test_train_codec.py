@@ -20,8 +20,11 @@ from yue.errors import FileError, ModelError, OptionError
 from yue.options import RenderOptions
 from yue.phonemes import PHONES
 from yue.render import render
+from yue.stage2 import decoder_of, refine_track
 from yue.train.clips import REST, UNKNOWN, UNPITCHED, Clips, labels_of
 from yue.train.codec import CodecRun, Trainer, TrainingError
+from yue.train.config import ModelOptions
+from yue.train.model import new_config, new_llama, new_vocabulary
 
 RATE = 32_000
 SEMANTIC = {
@@ -92,6 +95,35 @@ def test_a_clip_depends_on_its_seed_alone(songs: Path) -> None:
     assert one.wave.shape == (3, 30 * 640) and one.coarse.shape == (3, 30 * 320)
     assert torch.equal(one.wave, two.wave) and torch.equal(one.phones, two.phones)
     assert not torch.equal(one.wave, clips.batch("vocals", 3, 30, [1, 3]).wave)
+
+
+def test_an_upsampler_learns_from_what_stage_2_makes(songs: Path, tmp_path: Path) -> None:
+    sizes = ModelOptions(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, codebook_size=32, codebooks=2, max_position_embeddings=2048,
+    )
+    stage2 = new_llama(new_config(sizes, new_vocabulary(sizes, 20), 20), std=0.2, seed=0)
+    stage2.save(tmp_path / "stage2")
+    phases = [{"train": "upsampler", "steps": 2, "batch": 2, "frames": 30}]
+    trainer = Trainer(
+        config(songs, stage2=str(tmp_path / "stage2"), phases=phases), tmp_path / "run"
+    )
+    assert trainer.train()
+    path = songs / "b.vocals.flac"
+    held = np.load(trainer.clips.refined_path("vocals", path))
+    wave = torch.from_numpy(trainer.clips.coarse(path))[None]
+    first = trainer.shop.codec.encode(wave, 1)[0, 0].numpy()
+    assert held.shape == (2, 200) and (held[0] == first).all()
+    assert (held == refine_track(decoder_of(stage2), first, rows=1)).all()
+    batch = trainer.clips.batch("vocals", 3, 30, [1, 2])
+    assert batch.codes is not None and batch.codes.shape == (3, 2, 30)
+    places = [
+        at for at in range(200 - 29)
+        for name in "ab"
+        if (np.load(trainer.clips.refined_path("vocals", songs / f"{name}.vocals.flac"))
+            [:, at : at + 30] == batch.codes[0].numpy()).all()
+    ]
+    assert places, "cut from the file that the clip is cut from"
 
 
 def test_the_waves_and_the_labels_of_a_clip_belong_together(songs: Path) -> None:

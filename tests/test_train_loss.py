@@ -219,7 +219,7 @@ def test_the_form_for_a_gpu_equals_the_one_for_a_cpu(
     monkeypatch.setattr(guide, "SCORES", scores)
     both = [form(q, k, made, documents) for form in (guide.one_by_one, guide.together)]
     torch.testing.assert_close(*both)
-    for ours, twin in zip(*(torch.autograd.grad(loss, (q, k)) for loss in both), strict=True):
+    for ours, twin in zip(*(torch.autograd.grad(each, (q, k)) for each in both), strict=True):
         torch.testing.assert_close(ours, twin)
 
 

@@ -205,6 +205,23 @@ def test_a_line_is_cut_where_its_first_phone_begins() -> None:
         lines_of(replace(record, phones=()), generator(0), 1, TOKENIZER)
 
 
+def test_the_ways_back_lead_to_the_same_phones_with_all_lyrics_first() -> None:
+    record = song(4, parts=3)
+    early, usual = (
+        task(record, FORMS, generator(0)) for task in (tasks.lyrics_first, tasks.lyrics_to_song)
+    )
+    found = [
+        [int(made.ids[at - made.back[at]]) for at in np.flatnonzero(made.back)]
+        for made in (early, usual)
+    ]
+    text = int(np.flatnonzero(early.ids == V.soa)[0])
+    ways = np.flatnonzero(early.back)
+    assert (ways - early.back[ways] < text).all()
+    # A section's tail leads to the next section's first phone, or to the last id of all.
+    differ = [one != other for one, other in zip(*found, strict=True)]
+    assert sum(differ) <= 3 * 4 and len(found[0]) == record.frames
+
+
 def test_every_vocal_code_leads_back_to_its_phone() -> None:
     """Slow twin: frame by frame, spelled out."""
     record = song(2, parts=2)

@@ -124,7 +124,20 @@ def _beside(directory: Path, part: Any) -> Any:
     return part if elsewhere else str(directory / Path(part).expanduser())
 
 
+BUNDLED = Path(__file__).parent / "models"
+"""Whole models that ship with the package, a directory each."""
+
+
+def _bundled() -> dict[str, ModelSpec]:
+    directories = sorted(manifest.parent for manifest in BUNDLED.glob(f"*/{MANIFEST}"))
+    return {
+        each.name: dataclasses.replace(ModelSpec.of_directory(each), name=each.name)
+        for each in directories
+    }
+
+
 PRESETS: Mapping[str, ModelSpec] = {
+    **_bundled(),
     RANDOM: ModelSpec(
         stage1=RANDOM, stage2=RANDOM, codec=RANDOM, upsampler=RANDOM, references=True, name=RANDOM
     ),

@@ -33,11 +33,10 @@ from yue.memory import MemoryPlan, available, plan
 from yue.options import ComposeOptions, LoadOptions, RefineOptions, RenderOptions
 from yue.prompt import build_prompt
 from yue.reference import Reference
-from yue.rehearsal import RANDOM
 from yue.song import Song, TimedSection
 from yue.tokenizer import Tokenizer, load_tokenizer
 
-DEFAULT_MODEL = RANDOM
+DEFAULT_MODEL = "tiny"
 """What `load()` loads. Until a trained model is bundled, the random one: it sings noise."""
 
 Progress = Callable[[str, float, float], None]

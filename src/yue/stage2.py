@@ -51,6 +51,20 @@ def windows(draft: Draft, vocabulary: Vocabulary, silence: int | None = None) ->
     return padded.reshape(-1, size)
 
 
+def refine_track(decoder: Decoder, codes: np.ndarray, *, rows: int) -> np.ndarray:
+    """Codebook 0 of one track `(T,)` -> all its codebooks `(K, T)`, `rows` windows at a time.
+
+    The last window is padded with its last code.
+    """
+    v = decoder.config.vocabulary
+    blocks = np.pad(codes, (0, -len(codes) % v.window_frames), mode="edge")
+    blocks = blocks.reshape(-1, v.window_frames)
+    batches = (blocks[first : first + rows] for first in range(0, len(blocks), rows))
+    done = [refine_windows(decoder, batch) for batch in batches]
+    joined = np.concatenate(done).transpose(1, 0, 2).reshape(v.codebooks, -1)
+    return joined[:, : len(codes)]
+
+
 def refine(
     decoder: Decoder,
     draft: Draft,

@@ -67,7 +67,7 @@ class ByDocument:
         return out.transpose(0, 1)[None]
 
 
-def _ragged() -> Callable[..., Tensor] | None:
+def _ragged() -> Callable[..., Any] | None:
     """torch's causal attention over ragged rows, where this torch has it (2.10 and newer)."""
     try:
         from torch.nn.attention.varlen import varlen_attn

@@ -57,18 +57,22 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clips of one track: waves (B, S) at the upsampler's and the codec's rate, labels (B, T)."""
+    """Clips of one track: waves (B, S) at the upsampler's and the codec's rate, labels (B, T).
+
+    `codes` (B, K, T) are what Stage 2 would make of them, where that is known.
+    """
 
     track: str
     wave: Tensor
     coarse: Tensor
     phones: Tensor
     pitch: Tensor
+    codes: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        tensors = (each.to(device) for each in (self.wave, self.coarse, self.phones, self.pitch))
-        return Batch(self.track, *tensors)
+        tensors = (self.wave, self.coarse, self.phones, self.pitch, self.codes)
+        return Batch(self.track, *(None if x is None else x.to(device) for x in tensors))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,8 @@ class Clips:
     sample_rate: int
     coarse_rate: int
     frame_rate: int = 50
+    refined: Path | None = None
+    """A folder with codes (K, T) of every file, as `refined_path` names them."""
 
     @classmethod
     def find(cls, patterns: Mapping[str, Sequence[str]], **rates: int) -> Clips:
@@ -91,7 +97,7 @@ class Clips:
             if not found:
                 raise FileError(f"{track}: no file matches {', '.join(globs)}.")
             files[track] = tuple(found)
-        return cls(files=files, **rates)
+        return cls(files=files, **rates)  # type: ignore[arg-type]
 
     @property
     def tracks(self) -> tuple[str, ...]:
@@ -103,18 +109,30 @@ class Clips:
         picked = [
             self._clip(track, frames, np.random.default_rng([*seed, i])) for i in range(size)
         ]
-        waves, labels = zip(*picked, strict=True)
+        waves, labels, codes = zip(*picked, strict=True)
         coarse = [soxr.resample(w, self.sample_rate, self.coarse_rate) for w in waves]
         stack = [torch.from_numpy(np.stack(each)) for each in (waves, coarse)]
         known = [
             torch.from_numpy(np.stack(each))
             for each in ([x.phones for x in labels], [x.pitch for x in labels])
         ]
-        return Batch(track, stack[0], stack[1], known[0], known[1])
+        refined = None if self.refined is None else torch.from_numpy(np.stack(codes))
+        return Batch(track, stack[0], stack[1], known[0], known[1], refined)
+
+    def refined_path(self, track: str, path: Path) -> Path:
+        """Where the codes of a file lie."""
+        assert self.refined is not None
+        return self.refined / track / f"{path.stem}.npy"
+
+    def coarse(self, path: Path) -> np.ndarray:
+        """A whole file at the codec's rate (S,), whole frames."""
+        frames = int(soundfile.info(str(path)).duration * self.frame_rate)
+        wave = self._read(path, 0, frames)
+        return soxr.resample(wave, self.sample_rate, self.coarse_rate)
 
     def _clip(
         self, track: str, frames: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, Labels]:
+    ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
         for _ in range(4):
             path = self.files[track][rng.integers(len(self.files[track]))]
             held = soundfile.info(str(path))
@@ -123,7 +141,10 @@ class Clips:
             wave = self._read(path, first, frames)
             if float(np.sqrt(np.mean(wave**2))) >= QUIET:
                 break
-        return wave, labels_of(path, track, self.frame_rate).cut(first, first + frames)
+        codes = None
+        if self.refined is not None:
+            codes = _codes(self.refined_path(track, path), first, first + frames)
+        return wave, labels_of(path, track, self.frame_rate).cut(first, first + frames), codes
 
     def _read(self, path: Path, first: int, frames: int) -> np.ndarray:
         """Frames of a file as mono float32 at `sample_rate`, zeros behind its end."""
@@ -137,6 +158,13 @@ class Clips:
             mono = soxr.resample(mono, rate, self.sample_rate)
         wanted = frames * self.sample_rate // self.frame_rate
         return np.pad(mono[:wanted], (0, max(0, wanted - len(mono)))).astype(np.float32)
+
+
+def _codes(path: Path, first: int, last: int) -> np.ndarray:
+    """Frames `first` to `last` of a file's codes (K, T); behind its end the last frame stays."""
+    held: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    cut = np.array(held[:, first:last], np.int64)
+    return np.pad(cut, ((0, 0), (0, last - first - cut.shape[1])), mode="edge")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,10 @@ from yue.codec.vocos import Vocos, VocosConfig, save_upsamplers
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.errors import FileError, OptionError, YueError
 from yue.files import PathLike, write_bytes
+from yue.lm.decode import Decoder
+from yue.lm.llama import Llama
 from yue.options import Options, knob, unknown_option
+from yue.stage2 import decoder_of, refine_track
 from yue.train.adversary import Adversary, deceive_loss, match_loss, unmask_loss
 from yue.train.clips import Batch, Clips
 from yue.train.spectral import mel_distance, stft_distance
@@ -42,6 +45,8 @@ PARTS = ("teacher", "codec", "upsampler")
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
 CONFIG = "config.toml"
+REFINED = 32
+"""Windows that Stage 2 works on at a time."""
 FINAL_SHARE = 0.05
 """The learning rate at the end of a phase, as a share of its height."""
 
@@ -106,6 +111,9 @@ class CodecRun:
     """A codec directory to go on from."""
     teacher: str = ""
     """A directory with a HuBERT in transformers' layout, for a codec with a semantic model."""
+    stage2: str = ""
+    """A Stage-2 directory: upsamplers then learn from what it makes of the first codebook, which is
+    what they will be given when a song is sung."""
     save_every: int = 200
     raw: str = field(default="", compare=False, repr=False)
 
@@ -262,7 +270,8 @@ def upsampler_losses(
     if rng.random() < phase.dropout:
         count = int(rng.integers(1, count + 1))
     with torch.no_grad():
-        features = codec.embed(codec.encode(batch.coarse, count))
+        codes = codec.encode(batch.coarse, count) if batch.codes is None else batch.codes
+        features = codec.embed(codes[:, :count])
         if phase.noise:
             features = features + phase.noise * features.std() * torch.randn_like(features)
     made = shop.upsamplers[batch.track](features)
@@ -340,6 +349,8 @@ class Trainer:
 
     def _run_phase(self, phase: Phase, end: float | None, tell: Tell | None) -> bool:
         self._prepare(phase)
+        if self.run.stage2 and phase.train == "upsampler":
+            self._refine()
         with closing(self._batches(phase)) as batches:
             for batch in batches:
                 if end is not None and time.monotonic() > end:
@@ -366,6 +377,23 @@ class Trainer:
             if phase.adversary:
                 self.optimisers["adversary"] = _adam([self.shop.adversaries], phase.rate)
         self.shop.adversaries.requires_grad_(bool(phase.adversary)).train()
+
+    def _refine(self) -> None:
+        """Have Stage 2's codes of every file in the run's folder; what is there is kept."""
+        self.clips = replace(self.clips, refined=self.folder / "refined")
+        decoder: Decoder | None = None
+        for track, path in [(t, p) for t in self.clips.tracks for p in self.clips.files[t]]:
+            target = self.clips.refined_path(track, path)
+            if target.is_file():
+                continue
+            decoder = decoder or decoder_of(Llama.load(self.run.stage2, device=self.device))
+            wave = torch.from_numpy(self.clips.coarse(path))[None].to(self.device)
+            with torch.inference_mode():
+                first = self.shop.codec.encode(wave, 1)[0, 0].cpu().numpy()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            buffer = io.BytesIO()
+            np.save(buffer, refine_track(decoder, first, rows=REFINED).astype(np.int16))
+            write_bytes(target, buffer.getvalue())
 
     def _batches(self, phase: Phase) -> Generator[list[Batch]]:
         """One batch per track and step, the next one made while this one is used."""

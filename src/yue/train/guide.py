@@ -60,22 +60,22 @@ class Guided(NamedTuple):
     length: int
     first: int
     """The first of its queries, among those of the row."""
-    count: int
+    guided: int
 
 
 def documents_of(batch: Batch) -> list[Guided]:
     starts = itertools.accumulate(batch.lengths, initial=0)
     firsts = itertools.accumulate(batch.guided, initial=0)
     every = map(Guided, starts, batch.lengths, firsts, batch.guided)
-    return [document for document in every if document.count]
+    return [document for document in every if document.guided]
 
 
 def one_by_one(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) -> Tensor:
     """No work is wasted: right for a CPU."""
     scale = q.shape[-1] ** -0.5
     total = torch.zeros((), device=q.device)
-    for start, length, first, count in documents:
-        queries, phones = (x[first : first + count] for x in (batch.queries, batch.phones))
+    for start, length, first, guided in documents:
+        queries, phones = (x[first : first + guided] for x in (batch.queries, batch.phones))
         keys = k[start : start + length]
         part, _ = cross_entropy(q[queries] * scale, keys, phones - start, queries - start + 1)
         total = total + part
@@ -87,16 +87,16 @@ def together(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) ->
     scale = q.shape[-1] ** -0.5
     total = torch.zeros((), device=q.device)
     for group in _groups(documents):
-        start, length, first, count = torch.tensor(group, device=q.device).T[..., None]
-        place = torch.arange(max(d.count for d in group), device=q.device)
-        at = first + torch.minimum(place, count - 1)
+        start, length, first, guided = torch.tensor(group, device=q.device).T[..., None]
+        place = torch.arange(max(d.guided for d in group), device=q.device)
+        at = first + torch.minimum(place, guided - 1)
         queries, phones = batch.queries[at], batch.phones[at] - start
         offsets = torch.arange(max(d.length for d in group), device=q.device)
         keys = k[start + torch.minimum(offsets, length - 1)]
         scores = ((q[queries] * scale) @ keys.mT).float()
         scores = scores.masked_fill(offsets > (queries - start)[..., None], -torch.inf)
         each = F.cross_entropy(scores.flatten(0, 1), phones.flatten(), reduction="none")
-        total = total + (each * (place < count).flatten()).sum()
+        total = total + (each * (place < guided).flatten()).sum()
     return total
 
 
@@ -104,7 +104,7 @@ def _groups(documents: Sequence[Guided]) -> Iterator[list[Guided]]:
     """Documents of like length, as many as make no more than `SCORES` scores together."""
     group: list[Guided] = []
     for document in sorted(documents, key=lambda d: d.length):
-        most = max([document.count, *(d.count for d in group)])
+        most = max([document.guided, *(d.guided for d in group)])
         if group and (len(group) + 1) * most * document.length > SCORES:
             yield group
             group = []
