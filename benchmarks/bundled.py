@@ -24,7 +24,7 @@ from typing import Any
 
 from bundled.bench import Bench
 from bundled.lyrics import read_lyrics
-from bundled.singers import ModelSinger, SongbookSinger
+from bundled.singers import AllFirstSinger, ModelSinger, SongbookSinger
 from bundled.table import markdown, row_of
 from yue.files import read_json, write_json
 from yue.pipeline import DEFAULT_MODEL
@@ -80,8 +80,9 @@ def bench_of(asked: argparse.Namespace) -> Bench:
     """The setting that the arguments describe."""
     songs = asked.out / "songs"
     book = SongbookSinger(PROFILES[asked.profile], songs)
-    models = {name: ModelSinger(name, songs, asked.threads)
-              for name in (asked.model, *asked.progressive, *asked.all_first)}
+    models = {name: kind(name, songs, asked.threads) for kind, names in (
+        (ModelSinger, (asked.model, *asked.progressive)), (AllFirstSinger, asked.all_first),
+    ) for name in names}
     return Bench(
         generated=book if asked.model == SONGBOOK else models[asked.model], songbook=book,
         lyrics=read_lyrics(asked.lyrics)[: asked.songs], out=asked.out, model=asked.model,

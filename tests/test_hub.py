@@ -55,7 +55,7 @@ def test_presets(name: str) -> None:
     spec = ModelSpec.make(name)
     assert spec is PRESETS[name]
     assert spec.name == name
-    assert spec.references is (name.endswith("-icl") or name == "random")
+    assert spec.references is (name.endswith("-icl") or name in ("random", "tiny"))
 
 
 def test_published_names() -> None:

@@ -64,11 +64,6 @@ class Lyric:
         """The same words by other tags."""
         return replace(self, tags=tags)
 
-    def merged(self) -> Lyric:
-        """All lyrics first: the same words as one section."""
-        text = "\n".join(part.text for part in self.sections)
-        return replace(self, sections=(Section(self.sections[0].label, text),))
-
 
 def read_lyrics(folder: Path) -> list[Lyric]:
     """The lyrics of a folder by name. Raises `FileError` if there are none."""

@@ -1,10 +1,10 @@
 """Structural progressive conditioning against all lyrics first, on the words late in a song.
 
-Takes trained models of both kinds, in pairs by training seed. One trained with all lyrics first
-has seen every song as a single section, and is given its words that way. A phone is late if it
-would be sung after 20 s by the songbook's performance of the same words, evenly spread over its
-sections; what counts is how late phones fare in a best alignment of the whole song, so a model
-that stops early does not gain by it.
+Takes trained models of both kinds, in pairs by training seed, made by
+`recipes/bundled/progressive.toml`. One trained with all lyrics first is given its words that way. A
+phone is late if it would be sung after 20 s by the songbook's performance of the same words, evenly
+spread over its sections; what counts is how late phones fare in a best alignment of the whole song,
+so a model that stops early does not gain by it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def fates(bench: Bench, singer: Singer, *, whole: bool) -> list[np.ndarray]:
     knobs = {"max_new_tokens": WHOLE_SONG} if whole else {}
     found = []
     for lyric in told(bench.lyrics, f"progressive: {singer.name}"):
-        take = singer.sing(lyric.merged() if whole else lyric, seed=bench.seed, **knobs)
+        take = singer.sing(lyric, seed=bench.seed, **knobs)
         sections = bench.songbook.sing(lyric, seed=bench.seed).sections
         found.append(np.stack([due(lyric, sections), fate(lyric.asked, take.symbols)], axis=1))
     return found

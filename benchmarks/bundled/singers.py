@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,13 +19,17 @@ import numpy as np
 
 import yue
 from bundled.lyrics import Lyric
-from yue import songbook
+from yue import songbook, stage1
 from yue.audio import Audio
 from yue.evaluate import f0
 from yue.evaluate.recognise import Heard, phones_of
 from yue.files import read_json, write_json
+from yue.lm.decode import Decoder
+from yue.lm.llama import Llama
 from yue.lyrics import Lyrics
+from yue.options import ComposeOptions
 from yue.pipeline import Yue
+from yue.prompt import build_prompt
 from yue.song import TimedSection
 from yue.songbook.compose import compose
 from yue.songbook.make import Studio
@@ -142,13 +146,43 @@ class ModelSinger:
             reference = None if like is None else yue.Reference(
                 vocals=like.track("vocals"), accompaniment=like.track("accompaniment")
             )
-            song = self.model.sing(
-                Lyrics(lyric.sections), lyric.tags, seed=seed, like=reference, **knobs
-            )
+            song = self.song(lyric, seed, reference, knobs)
             song.save(path.with_suffix(".flac"), stems=True)
             write_json(path, {**song.manifest, "asked": told})
 
         return kept(self.folder / f"{self.name}-{self.identity}", lyric.name, told, make)
+
+    def song(
+        self, lyric: Lyric, seed: int, like: yue.Reference | None, knobs: dict[str, Any]
+    ) -> yue.Song:
+        """Section by section, as models are trained to."""
+        return self.model.sing(
+            Lyrics(lyric.sections), lyric.tags, seed=seed, like=like, **knobs
+        )
+
+
+@dataclass(eq=False)
+class AllFirstSinger(ModelSinger):
+    """A model that was trained with all lyrics first: one head, then the song's codes at once."""
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """Stage 1 on the CPU."""
+        return stage1.decoder_of(Llama.load(self.model.parts.stage1.path), ComposeOptions())
+
+    def song(
+        self, lyric: Lyric, seed: int, like: yue.Reference | None, knobs: dict[str, Any]
+    ) -> yue.Song:
+        """The words stand in the head alone; `knobs` must leave room for a whole song."""
+        vocabulary = self.decoder.config.vocabulary
+        usual = build_prompt(
+            lyric.sections, lyric.tags, self.model.tokenizer, vocabulary=vocabulary
+        )
+        prompt = replace(usual, openings=((vocabulary.soa, vocabulary.xcodec),))
+        options = ComposeOptions.make({**self.model.spec.compose, **knobs, "seed": seed})
+        plan = Lyrics(lyric.sections).sections[:1]
+        *_, (draft,) = stage1.compose(self.decoder, prompt, plan, options)
+        return self.model.render(self.model.refine(draft))
 
 
 @dataclass(eq=False)

@@ -37,7 +37,7 @@ from yue.song import Song, TimedSection
 from yue.tokenizer import Tokenizer, load_tokenizer
 
 DEFAULT_MODEL = "tiny"
-"""What `load()` loads. Until a trained model is bundled, the random one: it sings noise."""
+"""What `load()` loads: the small model that ships with the package."""
 
 Progress = Callable[[str, float, float], None]
 """Called with the verb's name (compose, refine, render), what is done and what there is."""

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
@@ -49,6 +49,9 @@ from yue.cli.work import (
 )
 from yue.errors import FileError, OptionError, YueError
 from yue.options import ComposeOptions, LoadOptions, RefineOptions, RenderOptions
+
+if TYPE_CHECKING:
+    from yue.hub import ModelSpec
 
 NPZ = ".npz"
 
@@ -228,9 +231,15 @@ def list_models(*, json: AsJson = False) -> None:
         print_json({name: dataclasses.asdict(spec) for name, spec in PRESETS.items()})
         return
     for name, spec in PRESETS.items():
-        note = "tiny, sings noise" if name == "random" else spec.stage1
+        note = _note(name, spec)
         with_audio = "with reference audio" if spec.references else ""
         sys.stdout.write(f"{name:10} {note:40} {with_audio}".rstrip() + "\n")
+
+
+def _note(name: str, spec: ModelSpec) -> str:
+    if name == "random":
+        return "no weights learned: sings noise"
+    return "ships with yue: small, English" if Path(spec.stage1).is_absolute() else spec.stage1
 
 
 @models.command

@@ -64,6 +64,7 @@ class Guided(NamedTuple):
 
 
 def documents_of(batch: Batch) -> list[Guided]:
+    """The documents of a row that have guided positions."""
     starts = itertools.accumulate(batch.lengths, initial=0)
     firsts = itertools.accumulate(batch.guided, initial=0)
     every = map(Guided, starts, batch.lengths, firsts, batch.guided)
@@ -71,7 +72,7 @@ def documents_of(batch: Batch) -> list[Guided]:
 
 
 def one_by_one(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) -> Tensor:
-    """No work is wasted: right for a CPU."""
+    """`pointer_loss`, document by document: no work is wasted, right for a CPU."""
     scale = q.shape[-1] ** -0.5
     total = torch.zeros((), device=q.device)
     for start, length, first, guided in documents:
@@ -83,7 +84,7 @@ def one_by_one(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) 
 
 
 def together(q: Tensor, k: Tensor, batch: Batch, documents: Sequence[Guided]) -> Tensor:
-    """A few large products over documents padded to one length: right for a GPU."""
+    """The same by a few large products over padded documents: right for a GPU."""
     scale = q.shape[-1] ** -0.5
     total = torch.zeros((), device=q.device)
     for group in _groups(documents):

@@ -1,0 +1,54 @@
+"""The model that ships: small enough, whole, and a singer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import yue
+from yue.evaluate import f0
+from yue.hub import BUNDLED, PRESETS
+from yue.pipeline import DEFAULT_MODEL
+
+LYRICS = "[verse]\nSilver morning on the empty road\nGive me a reason to remember you\n"
+MOST_BYTES = 64e6
+
+
+@pytest.fixture(scope="module")
+def songs() -> dict[str, yue.Song]:
+    model = yue.load(device="cpu")
+    return {
+        gender: model.sing(LYRICS, f"pop {gender} happy", seed=3) for gender in ("male", "female")
+    }
+
+
+def test_the_default_model_ships_with_the_package_and_is_small() -> None:
+    folder = BUNDLED / DEFAULT_MODEL
+    assert PRESETS[DEFAULT_MODEL].stage1 == str(folder / "stage1")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+
+
+def test_a_section_ends_by_itself(songs: dict[str, yue.Song]) -> None:
+    for song in songs.values():
+        (section,) = song.sections
+        assert not section.truncated and 3 < section.end < 20
+
+
+def test_a_woman_sings_higher_than_a_man_and_both_sing_a_tune(songs: dict[str, yue.Song]) -> None:
+    notes = {}
+    for gender, song in songs.items():
+        hertz = f0.track(song.vocals)
+        voiced = hertz[hertz > 0]
+        assert len(voiced) > 0.3 * len(hertz)
+        notes[gender] = 69 + 12 * np.log2(voiced / 440)
+        assert np.ptp(np.percentile(notes[gender], [5, 95])) > 2, "no monotone"
+    assert np.median(notes["female"]) - np.median(notes["male"]) > 5
+
+
+def test_the_band_plays_and_does_not_sing_along(songs: dict[str, yue.Song]) -> None:
+    for song in songs.values():
+        band, voice = (track.samples[0] for track in (song.accompaniment, song.vocals))
+        assert 1e-3 < np.sqrt(np.mean(band**2)) < 1 and len(band) == len(voice)
+        assert abs(np.corrcoef(band, voice)[0, 1]) < 0.2
