@@ -26,7 +26,8 @@ import torch
 
 import yue
 from yue.codec.convert import CHECKPOINT, UPSAMPLERS
-from yue.codec.vocos import Vocos, VocosConfig, load_upsamplers
+from yue.codec.upsamplers import load_upsamplers
+from yue.codec.vocos import Vocos, VocosConfig
 from yue.codec.xcodec import XCodec
 from yue.errors import ModelError, OptionError
 from yue.hub import MANIFEST, PRESETS, ModelSpec, fetch, write_manifest

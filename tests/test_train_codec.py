@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from yue.codec.layers import SemanticDecoder
-from yue.codec.vocos import VocosConfig, load_upsamplers
+from yue.codec.upsamplers import load_upsamplers
+from yue.codec.vocos import VocosConfig
 from yue.codec.xcodec import PUBLISHED, XCodec, XCodecConfig
 from yue.draft import Codes, Sung
 from yue.errors import FileError, ModelError, OptionError

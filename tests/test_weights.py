@@ -20,7 +20,8 @@ from torch.nn.utils import parametrizations
 
 from yue.codec.convert import convert_codec, convert_upsamplers
 from yue.codec.layers import fold_weight_norm
-from yue.codec.vocos import Vocos, VocosConfig, load_upsamplers
+from yue.codec.upsamplers import load_upsamplers
+from yue.codec.vocos import Vocos, VocosConfig
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.errors import ModelError
 from yue.lm.llama import Llama, LlamaConfig

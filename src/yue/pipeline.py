@@ -19,7 +19,7 @@ import torch
 
 from yue import render as rendering
 from yue import stage1, stage2
-from yue.codec.vocos import Vocos, load_upsamplers
+from yue.codec.upsamplers import Upsampler, load_upsamplers
 from yue.codec.xcodec import XCodec
 from yue.draft import Codes, Draft
 from yue.errors import Interrupted, LyricsError, ModelError, OptionError
@@ -85,7 +85,7 @@ class _Stages:
     composer: tuple[str, Decoder] | None = None
     refiner: Decoder | None = None
     codec: XCodec | None = None
-    upsamplers: dict[str, Vocos] | None = None
+    upsamplers: dict[str, Upsampler] | None = None
 
 
 class Yue:
@@ -160,7 +160,7 @@ class Yue:
         return self._stages.codec
 
     @property
-    def _upsamplers(self) -> dict[str, Vocos]:
+    def _upsamplers(self) -> dict[str, Upsampler]:
         if self._stages.upsamplers is None:
             path = self.parts.upsampler.path
             self._stages.upsamplers = load_upsamplers(path, device=self.device)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from yue.codec.vocos import Vocos, VocosConfig, save_upsamplers
+from yue.codec.upsamplers import save_upsamplers
+from yue.codec.vocos import Vocos, VocosConfig
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.files import PathLike, write_json
 from yue.lm.llama import Llama, LlamaConfig

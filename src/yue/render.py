@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yue.audio import Audio
 from yue.codec.layers import full_precision
-from yue.codec.vocos import Vocos
+from yue.codec.upsamplers import Upsampler
 from yue.codec.xcodec import XCodec
 from yue.draft import Codes
 from yue.errors import OptionError
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 def render(
     codes: Codes,
     codec: XCodec,
-    upsamplers: Mapping[str, Vocos],
+    upsamplers: Mapping[str, Upsampler],
     options: RenderOptions,
     *,
     progress: Progress | None = None,
@@ -78,7 +78,7 @@ def _possible(options: RenderOptions, codec: XCodec) -> RenderOptions:
     return options.replace(mode="upsampled")
 
 
-def _output_rate(codec: XCodec, upsamplers: Mapping[str, Vocos], options: RenderOptions) -> int:
+def _output_rate(codec: XCodec, upsamplers: Mapping[str, Upsampler], options: RenderOptions) -> int:
     if options.mode == "codec":
         return codec.config.sample_rate
     return upsamplers[TRACKS[0]].config.sample_rate
@@ -93,7 +93,7 @@ def _offset(progress: Progress, before: int, total: int) -> Progress:
 def _decode_track(
     codes: np.ndarray,
     codec: XCodec,
-    upsampler: Vocos,
+    upsampler: Upsampler,
     options: RenderOptions,
     progress: Progress | None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -106,29 +106,30 @@ def _decode_track(
     low = np.empty(frames * codec.config.hop if wanted_low else 0, dtype=np.float32)
     high = np.empty(frames * upsampler.config.hop if wanted_high else 0, dtype=np.float32)
     context = max(codec.context, upsampler.context)
-    for first, last, features in pieces(codes, codec, context):
-        left = min(first, context)
-        for wave, model, hop in (
-            (low, codec.decode_features, codec.config.hop), (high, upsampler, upsampler.config.hop)
-        ):
-            if len(wave):
-                sound = model(features)[0, left * hop : (left + last - first) * hop]
-                wave[first * hop : last * hop] = sound.cpu().numpy()
+    plain, stream, listened = codec.decode_features, upsampler.stream(), upsampler.config.codebooks
+    for first, last, part in pieces(codes, context):
+        left, count = min(first, context), last - first
+        part = part.to(codec.device)
+        if wanted_low:
+            hop = codec.config.hop
+            sound = plain(codec.embed(part))[0, left * hop : (left + count) * hop]
+            low[first * hop : last * hop] = sound.cpu().numpy()
+        if wanted_high:
+            hop = upsampler.config.hop
+            sound = stream(codec.embed(part[:, :listened]), left, count)[0]
+            high[first * hop : last * hop] = sound.cpu().numpy()
         if progress is not None:
             progress(last, frames)
     return low, high
 
 
-def pieces(
-    codes: np.ndarray, codec: XCodec, context: int
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Cut codes (K, T): `(first, last, features (1, D, n))` with `context` frames around."""
+def pieces(codes: np.ndarray, context: int) -> Iterator[tuple[int, int, Tensor]]:
+    """Cut codes (K, T): `(first, last, codes (1, K, n))` with `context` frames around."""
     frames = codes.shape[-1]
-    device = codec.device
     for first in range(0, frames, PIECE_FRAMES):
         last = min(first + PIECE_FRAMES, frames)
         part = codes[:, max(0, first - context) : last + context].astype(np.int64)
-        yield first, last, codec.embed(torch.from_numpy(part)[None].to(device))
+        yield first, last, torch.from_numpy(part)[None]
 
 
 def _upstream_mix(

@@ -7,9 +7,8 @@ spectrum per frame, an inverse STFT adds the frames up. Names are the published 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,9 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yue.errors import ModelError
-from yue.files import PathLike, read_json, write_json
-from yue.vocab import TRACKS
-from yue.weights import fill, read_tensors, write_tensors
 
 NORM_EPS = 1e-6
 MAX_MAGNITUDE = 100.0
@@ -40,6 +36,9 @@ class VocosConfig:
     subframes: int = 1
     """Spectra per codec frame, `hop / subframes` samples apart; more of them, with a shorter
     `n_fft`, keep consonants from smearing (the published 80-ms window is longer than most)."""
+
+    codebooks: int | None = None
+    """How many codebooks the features should hold; None for all."""
 
     def __post_init__(self) -> None:
         if self.subframes < 1 or self.hop % self.subframes:
@@ -156,30 +155,9 @@ class Vocos(nn.Module):
         """Quantised features (B, C, T) -> waveform (B, hop * T)."""
         return self.head(self.backbone(features))
 
-
-def load_upsamplers(directory: PathLike, *, device: str | torch.device = "cpu") -> dict[str, Vocos]:
-    """One upsampler per track from `config.json` and `vocals` / `accompaniment.safetensors`."""
-    directory = Path(directory)
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"{directory} holds no config.json: is it an upsampler directory?")
-    config = VocosConfig.from_dict(read_json(directory / "config.json"))
-    upsamplers = {}
-    for track in TRACKS:
-        file = directory / f"{track}.safetensors"
-        if not file.is_file():
-            raise ModelError(f"{directory} lacks {file.name}: is the download complete?")
-        with torch.device("meta"):
-            upsampler = Vocos(config)
-        fill(upsampler, read_tensors(file, device=device, dtype=torch.float32), str(file))
-        upsamplers[track] = upsampler.eval()
-    return upsamplers
-
-
-def save_upsamplers(directory: PathLike, upsamplers: Mapping[str, Vocos]) -> Path:
-    """Write what `load_upsamplers` reads."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    for track, upsampler in upsamplers.items():
-        write_tensors(directory / f"{track}.safetensors", upsampler.state_dict())
-    write_json(directory / "config.json", asdict(next(iter(upsamplers.values())).config))
-    return directory
+    def stream(self) -> Callable[[Tensor, int, int], Tensor]:
+        """Decode a song piece by piece: a function of features (1, C, T), `left` frames of context
+        and the `count` frames after them, whose waveform (1, hop * count) it gives.
+        """
+        hop = self.config.hop
+        return lambda features, left, count: self(features)[:, left * hop : (left + count) * hop]

@@ -77,19 +77,23 @@ def active_rms(wave: np.ndarray, rate: int) -> float:
 
 def _vocal_sound(singing: Singing, score: Score, effects: bool) -> np.ndarray:
     """The voice without rumble, in a room if it sings with effects."""
-    spectrum_filter = _high_pass
-    wave = spectrum_filter(singing.wave, singing.rate)
+    wave = without_rumble(singing.wave, singing.rate)
     if effects and "rapping" not in score.tags:
         wave = wave + REVERB_SHARE * _convolved(wave, _room(singing.rate))
     return wave
 
 
-def _high_pass(wave: np.ndarray, rate: int) -> np.ndarray:
+def without_rumble(wave: np.ndarray, rate: int) -> np.ndarray:
     """Second-order slope below `RUMBLE`, without a shift in time."""
     size = _fast_size(len(wave))
     spectrum = np.fft.rfft(wave, size)
-    ratio = np.fft.rfftfreq(size, 1 / rate) / RUMBLE
-    return np.fft.irfft(spectrum * (ratio**2 / (1 + ratio**2)), size)[: len(wave)]
+    return np.fft.irfft(spectrum * rumble_gain(np.fft.rfftfreq(size, 1 / rate)), size)[: len(wave)]
+
+
+def rumble_gain(hertz: np.ndarray) -> np.ndarray:
+    """What `without_rumble` leaves of the amplitude at a frequency, 0 to 1."""
+    ratio = hertz / RUMBLE
+    return np.asarray(ratio**2 / (1 + ratio**2))
 
 
 def _room(rate: int) -> np.ndarray:

@@ -101,12 +101,52 @@ def manner_of(score: Score, rng: np.random.Generator) -> Manner:
 
 
 @dataclass(frozen=True, eq=False)
+class Parameters:
+    """A vocal track (n,) float32 at 16 kHz and what it was synthesised from, per 5 ms (steps, ...).
+
+    F0 in Hz, 0 where unvoiced; the tune under it, which goes on in voiceless phones, 0 in rests;
+    log power (steps, 257) and aperiodicity (steps, 257).
+    """
+
+    wave: np.ndarray
+    pitch: np.ndarray
+    melody: np.ndarray
+    envelope: np.ndarray
+    aperiodicity: np.ndarray
+
+
+def parameters(score: Score, speakers: Speakers) -> Parameters:
+    """Sing the lines of a score without effects and tell what the voice was made of."""
+    rng = np.random.default_rng([score.seed, score.index, _STREAM])
+    count = steps(score.seconds)
+    found = Parameters(
+        np.zeros(round(score.seconds * RATE), np.float32), np.zeros(count), np.zeros(count),
+        np.full((count, BINS), SILENT, np.float32),
+        np.full((count, BINS), aperiodicity_curves()["voiceless"][0], np.float32),
+    )
+    for sung in _sing_lines(score.lines, VOICES[score.voice], Manner(), speakers, rng):
+        _add(found.wave, sung.wave.astype(np.float32), sung.sample)
+        for track, values in (
+            (found.pitch, np.where(sung.voiced, sung.sung, 0.0)), (found.melody, sung.sung),
+            (found.envelope, sung.envelope), (found.aperiodicity, sung.aperiodicity),
+        ):
+            span = track[sung.start : sung.start + len(values)]
+            span[:] = values[: len(span)]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class _SungLine:
+    """One line: its wave, the step it begins at, F0 as written, and what it was made of."""
+
     wave: np.ndarray
     start: int
-    """In steps."""
     pitch: np.ndarray
     placed: Sequence[Placed]
+    sung: np.ndarray
+    voiced: np.ndarray
+    envelope: np.ndarray
+    aperiodicity: np.ndarray
 
     @property
     def sample(self) -> int:
@@ -140,10 +180,12 @@ def _sing_line(
     sung, written = sung_pitch(line.notes, start, count, manner, rng)
     kinds = _kinds(line, placed)
     voiced = np.array([kind != "voiceless" for kind in kinds])
-    wave = speakers.synthesise(
-        np.where(voiced, hertz(sung), 0.0), envelope, _aperiodicity(kinds, voice.breath)
+    noise = _aperiodicity(kinds, voice.breath)
+    wave = speakers.synthesise(np.where(voiced, hertz(sung), 0.0), envelope, noise)
+    return _SungLine(
+        wave, start, np.where(voiced, hertz(written), 0.0), placed, hertz(sung), voiced, envelope,
+        noise,
     )
-    return _SungLine(wave, start, np.where(voiced, hertz(written), 0.0), placed)
 
 
 def _positions(line: Line, spoken: Spoken, placed: Sequence[Placed]) -> np.ndarray:

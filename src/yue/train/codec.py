@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yue.codec.layers import SemanticDecoder
-from yue.codec.vocos import Vocos, VocosConfig, save_upsamplers
+from yue.codec.upsamplers import save_upsamplers
+from yue.codec.vocos import Vocos, VocosConfig
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.errors import FileError, OptionError, YueError
 from yue.files import PathLike, write_bytes

@@ -1,0 +1,288 @@
+"""A singing voice as source and filter: codec features -> pitch, voicing, envelopes -> waveform.
+
+Where `vocos.py` has a network write every spectrum, phases and all, this one says what a voice is
+made of and lets closed forms make the sound: pulses of the sung pitch through one envelope, white
+noise through another (the model of WORLD, Morise 2016). Features (B, C, T) go in, waveforms
+(B, hop T) come out; the same features give the same sound, however a song is cut into pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from yue.codec.vocos import NORM_EPS, ConvNeXt
+from yue.errors import ModelError
+
+REFERENCE = 16_000
+"""Envelopes are powers as at this rate, so that they do not change with the output's."""
+SILENT = -30.0
+"""Log power beyond `top`."""
+CENTRE_HZ = 200.0
+"""Pitch is predicted in octaves from here."""
+HARMONIC_SCALE, NOISE_SCALE, VOICING_SCALE = (4.0, -10.0), (4.0, -12.0), (4.0, 0.0)
+"""Spread and middle of what the last layer's numbers stand for."""
+CONTRAST_WIDTH = 25
+"""Knots of the mean that contrast is measured against; some 900 mel of 80 knots up to 8 kHz."""
+BELOW_NYQUIST = 0.98
+"""Pulses hold no harmonic above this share of half the sample rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFilterConfig:
+    """Sizes of a source-filter upsampler."""
+
+    knots: int
+    """Points of each envelope, evenly spaced in mel from 0 to `top`."""
+    sample_rate: int = 44_100
+    input_channels: int = 128
+    codebooks: int = 1
+    """How many codebooks the features should hold: what later ones add is not listened to."""
+    dim: int = 192
+    intermediate: int = 576
+    early: int = 8
+    """Layers on codec frames."""
+    layers: int = 2
+    """Layers on subframes."""
+    hop: int = 882
+    """Samples per codec frame."""
+    subframes: int = 3
+    """Envelopes per codec frame."""
+    n_fft: int = 2048
+    """Room for a window of two subframes and what rings on after it."""
+    top: float = 8_000.0
+    """Hz; the voice holds nothing above."""
+    contrast: float = 1.0
+    """How far envelopes stand off their mean over neighbouring knots, times what is predicted:
+    a regression smooths formants, and what is above 1 gives some of their height back."""
+
+    def __post_init__(self) -> None:
+        if self.subframes < 1 or self.hop % self.subframes:
+            raise ModelError(
+                f"upsampler config.json: subframes = {self.subframes} must divide hop = {self.hop}."
+            )
+        if self.knots < 2 or self.n_fft < 2 * self.step or not 0 < self.top <= self.sample_rate / 2:
+            raise ModelError(
+                f"upsampler config.json: knots = {self.knots}, n_fft = {self.n_fft}, top = "
+                f"{self.top:g}; at least 2, two subframes, and at most half the sample rate."
+            )
+
+    @property
+    def step(self) -> int:
+        """Samples per subframe."""
+        return self.hop // self.subframes
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> SourceFilterConfig:
+        """Read an upsampler's `config.json`. Raises `ModelError` on an unknown field."""
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise ModelError(f"upsampler config.json: {error}.") from error
+
+
+class Voice(NamedTuple):
+    """What is sung in every subframe: log powers (B, T, K), Hz (B, T), logits (B, T)."""
+
+    harmonic: Tensor
+    noise: Tensor
+    pitch: Tensor
+    voicing: Tensor
+
+
+class SourceFilter(nn.Module):
+    """The upsampler of one voice."""
+
+    def __init__(self, config: SourceFilterConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.embed = nn.Conv1d(c.input_channels, c.dim, 7, padding=3)
+        self.norm = nn.LayerNorm(c.dim, eps=NORM_EPS)
+        self.early = nn.Sequential(*(ConvNeXt(c.dim, c.intermediate) for _ in range(c.early)))
+        self.spread = nn.ConvTranspose1d(c.dim, c.dim, c.subframes, c.subframes)
+        self.late = nn.Sequential(*(ConvNeXt(c.dim, c.intermediate) for _ in range(c.layers)))
+        self.final = nn.LayerNorm(c.dim, eps=NORM_EPS)
+        self.out = nn.Linear(c.dim, 2 * c.knots + 2)
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that one output frame depends on."""
+        c = self.config
+        return 3 + 3 * c.early + math.ceil((3 * c.layers + c.n_fft / c.step + 1) / c.subframes)
+
+    def voice(self, features: Tensor) -> Voice:
+        """Features (B, C, T) -> the voice in subframes * T steps."""
+        k = self.config.knots
+        x = self.norm(self.embed(features).transpose(1, 2)).transpose(1, 2)
+        x = self.late(self.spread(self.early(x)))
+        harmonic, noise, rest = self.out(self.final(x.transpose(1, 2))).split([k, k, 2], -1)
+        scaled = (
+            spread * values + middle for values, (spread, middle) in zip(
+                (harmonic, noise, rest[..., 1]), (HARMONIC_SCALE, NOISE_SCALE, VOICING_SCALE),
+                strict=True,
+            )
+        )
+        harmonic, noise, voicing = scaled
+        if not self.training and self.config.contrast != 1:
+            harmonic, noise = (sharpened(each, self.config.contrast) for each in (harmonic, noise))
+        return Voice(harmonic, noise, CENTRE_HZ * rest[..., 0].exp2(), voicing)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, C, T) -> waveform (B, hop * T)."""
+        return self.sound(features)[0]
+
+    def stream(self) -> Callable[[Tensor, int, int], Tensor]:
+        """Decode a song piece by piece, from its beginning on, as if it were whole.
+
+        What is returned takes features (1, C, T), `left` frames of context and the `count` frames
+        after them, and gives those frames' waveform (1, hop * count).
+        """
+        hop, phase, frame = self.config.hop, 0.0, 0
+
+        def piece(features: Tensor, left: int, count: int) -> Tensor:
+            nonlocal phase, frame
+            wave, cycles = self.sound(features, place=left, phase=phase, frame=frame)
+            frame += count
+            last = (left + count) * hop
+            if last < cycles.shape[1]:
+                phase = float(cycles[0, last]) % (2 * math.pi)
+            return wave[:, left * hop : last]
+
+        return piece
+
+    def sound(
+        self, features: Tensor, *, place: int = 0, phase: float = 0.0, frame: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Waveform (B, hop * T) and the pulses' phase at each of its samples (B, hop * T), float64.
+
+        The phase is `phase` at the first sample of frame `place`, and the noise is that of a song
+        whose frame `frame` stands there.
+        """
+        c = self.config
+        voice = self.voice(features)
+        cycles = running_phase(voice.pitch, c.step, c.sample_rate, place * c.hop, phase)
+        pulses = pulse_train(voice.pitch, cycles, c.step, c.sample_rate)
+        pulses = pulses * (voice.voicing > 0).repeat_interleave(c.step, dim=1)
+        noise = noise_of(frame - place, features.shape[-1], c.hop).to(pulses)
+        return filtered(pulses, noise.expand_as(pulses), voice, c), cycles
+
+
+def sharpened(envelope: Tensor, contrast: float) -> Tensor:
+    """Log powers (B, T, K), `contrast` times as far from their running mean over the knots."""
+    half = CONTRAST_WIDTH // 2
+    mean = F.avg_pool1d(F.pad(envelope, (half, half), mode="replicate"), CONTRAST_WIDTH, 1)
+    return mean + contrast * (envelope - mean)
+
+
+def running_phase(pitch: Tensor, step: int, rate: int, anchor: int, phase: float) -> Tensor:
+    """Pitch in Hz (B, T) -> radians (B, step * T) float64, `phase` at sample `anchor`."""
+    cycles = torch.cumsum(2 * math.pi * per_sample(pitch, step) / rate, dim=1)
+    return cycles - cycles[:, anchor : anchor + 1] + phase
+
+
+def per_sample(pitch: Tensor, step: int) -> Tensor:
+    """Pitch at every sample (B, step * T) float64 in Hz, octaves in a line between subframes."""
+    octaves = pitch.double().log2()[:, None]
+    return F.interpolate(octaves, scale_factor=step, mode="linear")[:, 0].exp2()
+
+
+def pulse_train(pitch: Tensor, cycles: Tensor, step: int, rate: int) -> Tensor:
+    """Band-limited pulses (B, S) float32 of unit power per band: all harmonics, in closed form.
+
+    The sum of cos(k x) for k up to K is sin((K + 1/2) x) / (2 sin(x / 2)) - 1/2 (Dirichlet).
+    """
+    hertz = per_sample(pitch, step)
+    highest = (BELOW_NYQUIST * rate / 2 / hertz).floor()
+    half = torch.sin(cycles / 2)
+    at_pulse = half.abs() < 1e-6
+    safe = torch.where(at_pulse, torch.ones_like(half), half)
+    total = torch.where(at_pulse, highest, torch.sin((highest + 0.5) * cycles) / (2 * safe) - 0.5)
+    return (2 * (hertz / rate).sqrt() * total).float()
+
+
+def noise_of(first: int, count: int, hop: int) -> Tensor:
+    """White noise (hop * count,) of unit power; a frame's is a function of its number alone."""
+    frames = [
+        np.random.default_rng(max(0, number)).standard_normal(hop, dtype=np.float32)
+        for number in range(first, first + count)
+    ]
+    return torch.from_numpy(np.concatenate(frames))
+
+
+def filtered(pulses: Tensor, noise: Tensor, voice: Voice, config: SourceFilterConfig) -> Tensor:
+    """Both sources (B, S) through their envelopes, window by window, added up (B, S)."""
+    c = config
+    spread = spread_of(c).to(pulses)
+    harmonic, hiss = (
+        _beyond(envelope.float() @ spread + math.log(c.sample_rate / REFERENCE), c)
+        for envelope in (voice.harmonic, voice.noise)
+    )
+    spectrum = torch.fft.rfft(windows(pulses, c.step), c.n_fft) * minimum_phase(harmonic)
+    spectrum = spectrum + torch.fft.rfft(windows(noise, c.step), c.n_fft) * (hiss / 2).exp()
+    return overlap_add(torch.fft.irfft(spectrum, c.n_fft), c.step)
+
+
+def knots_of(config: SourceFilterConfig) -> Tensor:
+    """Hz of each knot (K,) float64."""
+    return _hertz(torch.linspace(0, _mel(config.top), config.knots, dtype=torch.float64))
+
+
+def spread_of(config: SourceFilterConfig) -> Tensor:
+    """Weights (K, n_fft / 2 + 1) from knots to bins: straight lines between neighbours."""
+    knots = knots_of(config)
+    bins = torch.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
+    right = torch.searchsorted(knots, bins, right=True).clamp(1, config.knots - 1)
+    low, high = knots[right - 1], knots[right]
+    share = ((bins - low) / (high - low)).clamp(0, 1)
+    weights = torch.zeros(config.knots, len(bins), dtype=torch.float64)
+    every = torch.arange(len(bins))
+    weights[right - 1, every] = 1 - share
+    weights[right, every] += share
+    return weights.float()
+
+
+def _mel(hertz: float) -> float:
+    return 2595 * math.log10(1 + hertz / 700)
+
+
+def _hertz(mel: Tensor) -> Tensor:
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+def _beyond(power: Tensor, config: SourceFilterConfig) -> Tensor:
+    """Log powers (B, T, bins) with silence above `top`."""
+    last = int(config.top / (config.sample_rate / 2) * (config.n_fft // 2)) + 1
+    return F.pad(power[..., :last], (0, power.shape[-1] - last), value=SILENT)
+
+
+def minimum_phase(power: Tensor) -> Tensor:
+    """Log powers (..., bins) -> the complex spectrum of the filter that rings soonest.
+
+    Its cepstrum is the even one folded onto positive times (Oppenheim and Schafer).
+    """
+    size = 2 * (power.shape[-1] - 1)
+    fold = torch.full((size,), 2.0, device=power.device)
+    fold[[0, size // 2]] = 1.0
+    fold[size // 2 + 1 :] = 0.0
+    return torch.fft.rfft(torch.fft.irfft(power / 2, size) * fold).exp()
+
+
+def windows(wave: Tensor, step: int) -> Tensor:
+    """(B, step * T) -> Hann windows (B, T, 2 * step) around each step, which add up to the wave."""
+    padded = F.pad(wave, (step // 2, step - step // 2))
+    return padded.unfold(1, 2 * step, step) * torch.hann_window(2 * step, device=wave.device)
+
+
+def overlap_add(blocks: Tensor, step: int) -> Tensor:
+    """Blocks (B, T, n), each `step` after the last -> (B, step * T), as `windows` cut them."""
+    count, size = blocks.shape[1:]
+    length = (count - 1) * step + size
+    added = F.fold(blocks.transpose(1, 2), (1, length), (1, size), stride=(1, step))[:, 0, 0]
+    return added[:, step // 2 : step // 2 + step * count]
