@@ -16,6 +16,7 @@ from yue.codec.source_filter import (
     minimum_phase,
     noise_of,
     overlap_add,
+    per_sample,
     pulse_train,
     running_phase,
     sharpened,
@@ -38,15 +39,15 @@ def flat(power: float, steps: int, pitch: float) -> Voice:
 
 
 def test_pulses_are_the_sum_of_their_harmonics() -> None:
-    pitch = torch.full((1, 20), 3_000.0)
-    cycles = running_phase(pitch, SMALL.step, RATE, 0, 0.0)
-    found = pulse_train(pitch, cycles, SMALL.step, RATE)
+    hertz = per_sample(torch.full((1, 20), 3_000.0), SMALL.step)
+    cycles = running_phase(hertz, RATE, 0, 0.0)
+    found = pulse_train(hertz, cycles, RATE)
     wanted = sum(torch.cos(k * cycles) for k in range(1, 8)) * 2 * (3_000 / RATE) ** 0.5
     assert torch.allclose(found.double(), wanted, atol=1e-5)  # type: ignore[arg-type]
 
 
 def test_the_phase_is_what_it_is_said_to_be_and_runs_at_the_pitch() -> None:
-    cycles = running_phase(torch.full((1, 6), 441.0), SMALL.step, RATE, 300, 1.25)
+    cycles = running_phase(per_sample(torch.full((1, 6), 441.0), SMALL.step), RATE, 300, 1.25)
     assert cycles[0, 300] == pytest.approx(1.25)
     assert cycles[0, 400] - cycles[0, 300] == pytest.approx(2 * torch.pi)
 
@@ -79,8 +80,8 @@ def test_a_flat_envelope_gives_its_power_in_the_band(source: str) -> None:
     steps, pitch = 300, 200.0
     voice = flat(-4.0, steps, pitch)
     silence = torch.zeros(1, steps * SMALL.step)
-    cycles = running_phase(voice.pitch, SMALL.step, RATE, 0, 0.0)
-    pulses = pulse_train(voice.pitch, cycles, SMALL.step, RATE)
+    hertz = per_sample(voice.pitch, SMALL.step)
+    pulses = pulse_train(hertz, running_phase(hertz, RATE, 0, 0.0), RATE)
     noise = noise_of(0, steps // 3, SMALL.hop)[None]
     chosen = (pulses, silence) if source == "pulses" else (silence, noise)
     found = filtered(*chosen, voice, SMALL)[0, SMALL.hop : -SMALL.hop].square().mean()

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ from yue.files import PathLike, read_json, write_bytes
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+
+Sizes = TypeVar("Sizes")
 
 _STUBBED = (
     "omegaconf.dictconfig.DictConfig",
@@ -43,6 +45,14 @@ _STUBBED = (
     "collections.defaultdict",
 )
 """Names in the codec's published pickle that are neither tensors nor needed."""
+
+
+def sizes(kind: Callable[..., Sizes], values: Mapping[str, Any], where: str) -> Sizes:
+    """The sizes in a `config.json`, as a dataclass. Raises `ModelError` on an unknown field."""
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ModelError(f"{where}: {error}.") from error
 
 
 def weight_files(directory: PathLike) -> list[Path]:

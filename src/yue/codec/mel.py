@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yue.codec.vocos import Backbone, VocosConfig
-from yue.errors import ModelError
+from yue.weights import sizes
 
 FLOOR = 1e-5
 """Magnitudes below this are silence."""
@@ -36,10 +36,7 @@ class MelConfig:
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> MelConfig:
         """Read a codec's `mel`. Raises `ModelError` on an unknown field."""
-        try:
-            return cls(**config)
-        except TypeError as error:
-            raise ModelError(f"codec config.json: mel: {error}.") from error
+        return sizes(cls, config, "codec config.json: mel")
 
 
 class MelEncoder(nn.Module):
@@ -78,11 +75,16 @@ def hann(size: int, device: torch.device) -> Tensor:
     return torch.hann_window(size, device=device)
 
 
+def even_in_mel(top: float, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Frequencies in Hz (count,) from 0 to `top`, evenly spaced on the mel scale."""
+    highest = 2595 * torch.log10(torch.tensor(1 + top / 700, dtype=dtype))
+    return 700 * (10 ** (torch.linspace(0, float(highest), count, dtype=dtype) / 2595) - 1)
+
+
 @functools.lru_cache(maxsize=32)
 def mel_filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:
     """Triangular filters (bands, n_fft / 2 + 1), each of unit sum, even on the mel scale."""
-    top = 2595 * torch.log10(torch.tensor(1 + sample_rate / 2 / 700))
-    edges = 700 * (10 ** (torch.linspace(0, float(top), bands + 2) / 2595) - 1)
+    edges = even_in_mel(sample_rate / 2, bands + 2)
     bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]

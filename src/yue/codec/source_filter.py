@@ -8,6 +8,7 @@ noise through another (the model of WORLD, Morise 2016). Features (B, C, T) go i
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yue.codec.vocos import NORM_EPS, ConvNeXt
+from yue.codec.mel import even_in_mel, hann
+from yue.codec.vocos import NORM_EPS, ConvNeXt, add_up, check_subframes
 from yue.errors import ModelError
+from yue.weights import sizes
 
 REFERENCE = 16_000
 """Envelopes are powers as at this rate, so that they do not change with the output's."""
@@ -64,10 +67,7 @@ class SourceFilterConfig:
     a regression smooths formants, and what is above 1 gives some of their height back."""
 
     def __post_init__(self) -> None:
-        if self.subframes < 1 or self.hop % self.subframes:
-            raise ModelError(
-                f"upsampler config.json: subframes = {self.subframes} must divide hop = {self.hop}."
-            )
+        check_subframes(self.subframes, self.hop)
         if self.knots < 2 or self.n_fft < 2 * self.step or not 0 < self.top <= self.sample_rate / 2:
             raise ModelError(
                 f"upsampler config.json: knots = {self.knots}, n_fft = {self.n_fft}, top = "
@@ -82,10 +82,7 @@ class SourceFilterConfig:
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> SourceFilterConfig:
         """Read an upsampler's `config.json`. Raises `ModelError` on an unknown field."""
-        try:
-            return cls(**config)
-        except TypeError as error:
-            raise ModelError(f"upsampler config.json: {error}.") from error
+        return sizes(cls, config, "upsampler config.json")
 
 
 class Voice(NamedTuple):
@@ -167,8 +164,9 @@ class SourceFilter(nn.Module):
         """
         c = self.config
         voice = self.voice(features)
-        cycles = running_phase(voice.pitch, c.step, c.sample_rate, place * c.hop, phase)
-        pulses = pulse_train(voice.pitch, cycles, c.step, c.sample_rate)
+        hertz = per_sample(voice.pitch, c.step)
+        cycles = running_phase(hertz, c.sample_rate, place * c.hop, phase)
+        pulses = pulse_train(hertz, cycles, c.sample_rate)
         pulses = pulses * (voice.voicing > 0).repeat_interleave(c.step, dim=1)
         noise = noise_of(frame - place, features.shape[-1], c.hop).to(pulses)
         return filtered(pulses, noise.expand_as(pulses), voice, c), cycles
@@ -181,9 +179,9 @@ def sharpened(envelope: Tensor, contrast: float) -> Tensor:
     return mean + contrast * (envelope - mean)
 
 
-def running_phase(pitch: Tensor, step: int, rate: int, anchor: int, phase: float) -> Tensor:
-    """Pitch in Hz (B, T) -> radians (B, step * T) float64, `phase` at sample `anchor`."""
-    cycles = torch.cumsum(2 * math.pi * per_sample(pitch, step) / rate, dim=1)
+def running_phase(hertz: Tensor, rate: int, anchor: int, phase: float) -> Tensor:
+    """Pitch at every sample (B, S) float64 -> radians (B, S), `phase` at sample `anchor`."""
+    cycles = torch.cumsum(2 * math.pi * hertz / rate, dim=1)
     return cycles - cycles[:, anchor : anchor + 1] + phase
 
 
@@ -193,12 +191,11 @@ def per_sample(pitch: Tensor, step: int) -> Tensor:
     return F.interpolate(octaves, scale_factor=step, mode="linear")[:, 0].exp2()
 
 
-def pulse_train(pitch: Tensor, cycles: Tensor, step: int, rate: int) -> Tensor:
+def pulse_train(hertz: Tensor, cycles: Tensor, rate: int) -> Tensor:
     """Band-limited pulses (B, S) float32 of unit power per band: all harmonics, in closed form.
 
     The sum of cos(k x) for k up to K is sin((K + 1/2) x) / (2 sin(x / 2)) - 1/2 (Dirichlet).
     """
-    hertz = per_sample(pitch, step)
     highest = (BELOW_NYQUIST * rate / 2 / hertz).floor()
     half = torch.sin(cycles / 2)
     at_pulse = half.abs() < 1e-6
@@ -231,9 +228,10 @@ def filtered(pulses: Tensor, noise: Tensor, voice: Voice, config: SourceFilterCo
 
 def knots_of(config: SourceFilterConfig) -> Tensor:
     """Hz of each knot (K,) float64."""
-    return _hertz(torch.linspace(0, _mel(config.top), config.knots, dtype=torch.float64))
+    return even_in_mel(config.top, config.knots, torch.float64)
 
 
+@functools.lru_cache(maxsize=4)
 def spread_of(config: SourceFilterConfig) -> Tensor:
     """Weights (K, n_fft / 2 + 1) from knots to bins: straight lines between neighbours."""
     knots = knots_of(config)
@@ -246,14 +244,6 @@ def spread_of(config: SourceFilterConfig) -> Tensor:
     weights[right - 1, every] = 1 - share
     weights[right, every] += share
     return weights.float()
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
-
-
-def _hertz(mel: Tensor) -> Tensor:
-    return 700 * (10 ** (mel / 2595) - 1)
 
 
 def _beyond(power: Tensor, config: SourceFilterConfig) -> Tensor:
@@ -277,12 +267,10 @@ def minimum_phase(power: Tensor) -> Tensor:
 def windows(wave: Tensor, step: int) -> Tensor:
     """(B, step * T) -> Hann windows (B, T, 2 * step) around each step, which add up to the wave."""
     padded = F.pad(wave, (step // 2, step - step // 2))
-    return padded.unfold(1, 2 * step, step) * torch.hann_window(2 * step, device=wave.device)
+    return padded.unfold(1, 2 * step, step) * hann(2 * step, wave.device)
 
 
 def overlap_add(blocks: Tensor, step: int) -> Tensor:
     """Blocks (B, T, n), each `step` after the last -> (B, step * T), as `windows` cut them."""
-    count, size = blocks.shape[1:]
-    length = (count - 1) * step + size
-    added = F.fold(blocks.transpose(1, 2), (1, length), (1, size), stride=(1, step))[:, 0, 0]
-    return added[:, step // 2 : step // 2 + step * count]
+    first = step // 2
+    return add_up(blocks.transpose(1, 2), step)[:, first : first + step * blocks.shape[1]]

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yue.errors import ModelError
+from yue.weights import sizes
 
 NORM_EPS = 1e-6
 MAX_MAGNITUDE = 100.0
@@ -41,18 +42,20 @@ class VocosConfig:
     """How many codebooks the features should hold; None for all."""
 
     def __post_init__(self) -> None:
-        if self.subframes < 1 or self.hop % self.subframes:
-            raise ModelError(
-                f"upsampler config.json: subframes = {self.subframes} must divide hop = {self.hop}."
-            )
+        check_subframes(self.subframes, self.hop)
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> VocosConfig:
         """Read an upsampler's `config.json`. Raises `ModelError` on an unknown field."""
-        try:
-            return cls(**config)
-        except TypeError as error:
-            raise ModelError(f"upsampler config.json: {error}.") from error
+        return sizes(cls, config, "upsampler config.json")
+
+
+def check_subframes(subframes: int, hop: int) -> None:
+    """Raise `ModelError` unless a frame of `hop` samples falls into whole subframes."""
+    if subframes < 1 or hop % subframes:
+        raise ModelError(
+            f"upsampler config.json: subframes = {subframes} must divide hop = {hop}."
+        )
 
 
 class ConvNeXt(nn.Module):
@@ -108,16 +111,17 @@ class ISTFT(nn.Module):
         frames = torch.fft.irfft(spectrum, self.n_fft, dim=1) * self.window[:, None]
         weights = self.window.square()[None, :, None].expand(1, -1, spectrum.shape[-1])
         trim = (self.n_fft - self.hop) // 2
-        wave, weight = self._add_up(frames), self._add_up(weights)
+        wave, weight = add_up(frames, self.hop), add_up(weights, self.hop)
         # Cut before dividing: at the very ends the weight is 0, and so would be the gradient's.
         kept = slice(trim, wave.shape[1] - trim)
         return wave[:, kept] / weight[:, kept]
 
-    def _add_up(self, frames: Tensor) -> Tensor:
-        """Overlapping frames (B, n_fft, T) -> (B, hop * (T - 1) + n_fft)."""
-        length = (frames.shape[-1] - 1) * self.hop + self.n_fft
-        folded = F.fold(frames, (1, length), (1, self.n_fft), stride=(1, self.hop))
-        return folded[:, 0, 0]
+
+def add_up(frames: Tensor, hop: int) -> Tensor:
+    """Overlapping frames (B, n, T), each `hop` after the last -> (B, hop * (T - 1) + n)."""
+    size, count = frames.shape[1:]
+    length = (count - 1) * hop + size
+    return F.fold(frames, (1, length), (1, size), stride=(1, hop))[:, 0, 0]
 
 
 class Head(nn.Module):

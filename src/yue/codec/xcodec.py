@@ -22,7 +22,7 @@ from yue.codec.mel import MelConfig, MelEncoder
 from yue.codec.quantize import ResidualQuantizer
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
-from yue.weights import SINGLE, fill, read_directory, write_tensors
+from yue.weights import SINGLE, fill, read_directory, sizes, write_tensors
 
 DECODE_PARTS = ("quantizer.", "fc_post2.", "decoder_2.")
 TRAINING_ONLY = ("decoder_semantic.", "fc_post1.")
@@ -74,10 +74,7 @@ class XCodecConfig:
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> XCodecConfig:
         """Read a codec's `config.json`. Raises `ModelError` on an unknown field."""
-        try:
-            return cls(**config)
-        except TypeError as error:
-            raise ModelError(f"codec config.json: {error}.") from error
+        return sizes(cls, config, "codec config.json")
 
 
 PUBLISHED = XCodecConfig(

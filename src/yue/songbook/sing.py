@@ -219,11 +219,15 @@ def stretched(frames: int, count: int, diphthong: bool) -> np.ndarray:
 
 def _envelope(spoken: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Log envelopes at fractional places (steps, 257)."""
-    places = np.maximum(positions, 0).astype(np.float32)
+    return between(spoken, np.maximum(positions, 0).astype(np.float32))
+
+
+def between(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Rows (n, ...) at fractional places (m,) from 0 to n - 1, straight lines between them."""
     low = places.astype(int)
-    share = (places - low)[:, None]
-    high = np.minimum(low + 1, len(spoken) - 1)
-    return spoken[low] * (1 - share) + spoken[high] * share
+    share = (places - low).reshape(-1, *[1] * (rows.ndim - 1))
+    high = np.minimum(low + 1, len(rows) - 1)
+    return np.asarray(rows[low] * (1 - share) + rows[high] * share)
 
 
 def _coloured(envelope: np.ndarray, voice: Voice) -> np.ndarray:

@@ -39,6 +39,7 @@ from yue.options import Options, knob, unknown_option
 from yue.stage2 import decoder_of, refine_track
 from yue.train.adversary import Adversary, deceive_loss, match_loss, unmask_loss
 from yue.train.clips import Batch, Clips
+from yue.train.schedule import warmed_cosine
 from yue.train.spectral import mel_distance, stft_distance
 from yue.train.teacher import Readers, freeze_regularisers, heard_in
 
@@ -462,12 +463,10 @@ class Trainer:
         }
 
     def _set_rates(self, phase: Phase) -> None:
-        step = self.at.step
-        rise = min(1.0, (step + 1) / max(1, phase.warmup))
-        fall = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + np.cos(np.pi * step / phase.steps))
+        share = warmed_cosine(self.at.step, phase.steps, phase.warmup, FINAL_SHARE)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = float(phase.rate * rise * fall)
+                group["lr"] = phase.rate * share
 
     def _note(self, phase: Phase, figures: Mapping[str, float], tell: Tell | None) -> None:
         row = {"phase": self.at.phase, "step": self.at.step, **figures}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,21 @@ RATIO = "ratio"
 """Key of a parameter group: its rate as a multiple of the run's."""
 
 
-def make(module: nn.Module, options: OptimiserOptions) -> list[Optimizer]:
-    """The optimisers of all trainable parameters. Norms never decay."""
+Inner = Callable[[str, Tensor], bool]
+"""Whether Muon may have a parameter, by its name and itself."""
+
+
+def make(
+    module: nn.Module, options: OptimiserOptions, inner: Inner | None = None
+) -> list[Optimizer]:
+    """The optimisers of all trainable parameters. Norms never decay.
+
+    Muon gets the parameters that are `inner`: by default the matrices of a Llama's layers.
+    """
+    is_inner = inner or _is_inner
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    inner = [p for name, p in named if options.name == "muon" and _is_inner(name, p)]
-    chosen = {id(p) for p in inner}
+    matrices = [p for name, p in named if options.name == "muon" and is_inner(name, p)]
+    chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen]
     groups = [
         {"params": [p for p in rest if p.dim() > 1], "weight_decay": options.weight_decay},
@@ -30,8 +40,8 @@ def make(module: nn.Module, options: OptimiserOptions) -> list[Optimizer]:
     made: list[Optimizer] = []
     if kept:
         made.append(torch.optim.AdamW(kept, lr=1.0, betas=betas, eps=options.eps, fused=True))
-    if inner:
-        made.append(_muon(inner, options))
+    if matrices:
+        made.append(_muon(matrices, options))
     return made
 
 

@@ -20,3 +20,9 @@ def rate(phase: PhaseOptions, step: int) -> float:
     if phase.shape == "cosine":
         share = (1 - math.cos(math.pi * share)) / 2
     return phase.rate + (end - phase.rate) * share
+
+
+def warmed_cosine(step: int, steps: int, warmup: int, last: float) -> float:
+    """The rate of a step as a share of its height: a line up, half a cosine down to `last`."""
+    rise = min(1.0, (step + 1) / max(1, warmup))
+    return rise * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * step / steps)))
