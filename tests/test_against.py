@@ -18,6 +18,7 @@ from yue.evaluate import against, distances
 from yue.evaluate.clap import Clap
 from yue.evaluate.classify import Classifier
 from yue.evaluate.embed import UNKNOWN_LICENCE
+from yue.evaluate.folder import find_songs, tags_of
 from yue.evaluate.keep import kept
 
 
@@ -155,3 +156,58 @@ def test_kept_features(songs: Any, tmp_path: Path) -> None:
     assert kept(moved, {"model": 1}, make, tmp_path) == first and len(calls) == 3
     kept(moved, {"model": 1}, make, None)
     assert len(calls) == 4
+
+
+@pytest.fixture
+def tagged(songs: Any, tmp_path: Path) -> Path:
+    """Three songs: tags in a file, tags in a manifest, no tags."""
+    folder = tmp_path / "tagged"
+    folder.mkdir()
+    for number, name in enumerate(("filed", "told", "bare")):
+        Audio.read(songs[f"song{number}"]).cut(0, 3).save(folder / f"{name}.flac")
+    (folder / "filed.tags").write_text("folk warm\n")
+    (folder / "filed.json").write_text('{"genres": "metal"}')
+    (folder / "told.json").write_text('{"tags": ["jazz", "female"]}')
+    return folder
+
+
+def test_tags_of_songs(tagged: Path) -> None:
+    told = {song.name: tags_of(song) for song in find_songs(tagged)}
+    assert told == {"filed": "folk warm", "told": "jazz female", "bare": ""}
+
+
+def test_judges_stand_in_the_table(
+    clap: Clap, tagged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "audiobox").mkdir()
+    audiobox = write_audiobox(tmp_path / "audiobox")
+    verb.evaluate(
+        tagged, judge=(f"clap={clap.source}", f"audiobox={audiobox}"), processes=1, cache=False,
+        output=tmp_path / "a.html",
+    )
+    said = capsys.readouterr().err
+    assert "bare was not judged by clap: no tags are known of it." in said
+    assert f"2 songs judged by clap ({UNKNOWN_LICENCE})" in said
+    told = json.loads((tmp_path / "a.json").read_text())
+    fit = told["songs"]["told"]["clap"]["values"]["fit"]
+    sound = clap.embed(Audio.read(tagged / "told.flac"))
+    assert fit == pytest.approx(np.mean(sound @ clap.embed_text(["jazz female"])[0]), abs=1e-6)
+    rows = {row["name"]: row for row in told["table"]}
+    assert rows["clap.fit"]["n"] == 2 and rows["audiobox.PQ"]["n"] == 3
+    assert "audiobox.CE" in (tmp_path / "a.html").read_text()
+
+
+def test_who_cannot_judge(tagged: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="judge 'mert': allowed are clap, clamp3, audiobox"):
+        verb.evaluate(tagged, judge=("mert",), output=tmp_path / "a.html", processes=1)
+    with pytest.raises(ModelError, match="could not be loaded"):
+        verb.evaluate(tagged, judge=("clap",), output=tmp_path / "a.html", processes=1)
+
+
+def test_kept_aesthetics(songs: Any, tmp_path: Path) -> None:
+    weights = str(write_audiobox(tmp_path))
+    one = {"song0": songs["song0"]}
+    first = against.aesthetics(one, weights, cache=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert against.aesthetics(one, weights, cache=tmp_path / "kept") == first
+    assert against.aesthetics(one, weights) == first

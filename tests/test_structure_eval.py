@@ -75,6 +75,17 @@ def test_orders_and_boundaries() -> None:
     assert structure.boundary_hits(true[:1], true[:1])["f"] == 0
 
 
+def test_a_request_without_times_decides_the_order() -> None:
+    chroma, parts = song("ac")
+    cut = [parts[0]._replace(truncated=True), parts[1]._replace(truncated=False)]
+    labels = [part.label for part in parts]
+    told = structure.evaluate(chroma, parts[-1].end, cut, labels=[*labels, "outro"])["values"]
+    assert told["order_error"] == pytest.approx(1 / 3) and told["truncated"] == 1
+    assert "length_error" not in told
+    told = structure.evaluate(chroma, parts[-1].end, parts, parts, labels=["outro"])["values"]
+    assert told["order_error"] == 0 and told["length_error"] == 0 and "truncated" not in told
+
+
 def test_sections_from_files(tmp_path: Path) -> None:
     told = [{"label": "verse", "start": 0, "end": 3.5, "text": "la"}]
     for number, value in enumerate((told, {"sections": told}, {"segments": told})):

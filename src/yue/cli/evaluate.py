@@ -15,6 +15,7 @@ from yue.errors import OptionError
 from yue.evaluate.options import MeasureOptions
 
 if TYPE_CHECKING:
+    from yue.evaluate.judge import Verdict
     from yue.evaluate.run import Evaluation
 
     MeasureFlags: TypeAlias = Any
@@ -37,6 +38,11 @@ def evaluate(
         help="With --against: distances of the mixes in this embedding, clap, mert, clamp3 or ast; "
         "NAME=FOLDER takes local weights."
     )] = (),
+    judge: Annotated[tuple[str, ...], Parameter(
+        help="Published models as judges of each song: clap or clamp3 (how well the mix fits its "
+        "tags: NAME.tags, or the manifest's) or audiobox (Audiobox Aesthetics); NAME=FOLDER takes "
+        "local weights."
+    )] = (),
     output: Annotated[Path, Parameter(
         name=["--output", "-o"], help="The report (.html); its numbers go beside it (.json)."
     )] = Path("report.html"),
@@ -50,6 +56,7 @@ def evaluate(
     options: MeasureFlags = None,
 ) -> None:
     """Measure songs: sound, tempo, key, structure, pitch, words; a table and a report."""
+    from yue.evaluate.judge import joined
     from yue.evaluate.report import page
     from yue.evaluate.table import table, text_of
     from yue.files import write_bytes, write_json
@@ -66,8 +73,14 @@ def evaluate(
     distances = {
         name: _distances(name, songs, against, cache) for name in embedder if against is not None
     }
-    found = _measured(songs, chosen, processes, cache)
-    other = _measured(against, chosen, processes, cache) if against else None
+    folders = [songs, against] if against else [songs]
+    # Judges come first: weights that are not there should be known before minutes of measuring.
+    verdicts = [[_judged(folder, asked, cache) for asked in judge] for folder in folders]
+    found, *others = [
+        joined(_measured(folder, chosen, processes, cache), each)
+        for folder, each in zip(folders, verdicts, strict=True)
+    ]
+    other = others[0] if others else None
     told = {
         **found.as_dict(), "against": other.as_dict() if other else None, "distances": distances
     }
@@ -99,6 +112,24 @@ def _distances(asked: str, songs: Path, against: Path, cache: bool) -> dict[str,
             mixes, others, model, cache=cache_dir() / "features" if cache else None,
             progress=progress,
         )
+
+
+def _judged(folder: Path, asked: str, cache: bool) -> Verdict:
+    """What one judge says of a folder, and a line for each song that it left out."""
+    from yue.evaluate.folder import find_songs
+    from yue.evaluate.judge import judge
+    from yue.hub import cache_dir
+
+    name, _, weights = asked.partition("=")
+    with bars() as progress:
+        verdict = judge(
+            find_songs(folder), name, weights or None,
+            cache=cache_dir() / "features" if cache else None, progress=progress,
+        )
+    for song, reason in verdict.left_out.items():
+        say(f"{song} was not judged by {name}: {reason}")
+    say(f"{folder}: {len(verdict.records)} songs judged by {name} ({verdict.licence})")
+    return verdict
 
 
 def _measured(

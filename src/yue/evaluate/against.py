@@ -106,14 +106,21 @@ def embed_files(
 
 def aesthetics(
     files: Files, weights: str | None = None, *, device: str = "cpu",
-    progress: Progress | None = None,
+    cache: PathLike | None = None, progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Audiobox Aesthetics of sound files: per song and axis, the `mean` per axis, and how."""
     from yue.evaluate.aesthetics import AUDIOBOX, AXES, Aesthetics
 
     model = Aesthetics.load(weights or AUDIOBOX, EmbedOptions(device=device))
+    def scored(audio: Audio) -> np.ndarray:
+        found = model.score(audio)
+        return np.array([found[axis] for axis in AXES])
+
     skipped: dict[str, str] = {}
-    scores = _each(files, lambda file: model.score(Audio.read(file)), skipped, progress)
+    rows = _each(
+        files, lambda file: kept(file, model.describe(), scored, cache), skipped, progress
+    )
+    scores = {name: dict(zip(AXES, row.tolist(), strict=True)) for name, row in rows.items()}
     return {
         "metric": "aesthetics", "embedder": model.describe(), "songs": scores,
         "mean": {

@@ -3,6 +3,7 @@
     NAME.flac                                  the mix (wav, flac, mp3, ogg, ...)
     NAME.vocals.flac, NAME.accompaniment.flac  stems, as `yue sing --stems` writes them
     NAME.txt                                   the lyrics asked for
+    NAME.tags                                  the tags asked for, if no manifest has them
     NAME.json                                  the manifest: sections (or parts, as the songbook
                                                writes them) with label, start, end, text
     NAME.sections.json                         sections as they should be: label, start, end
@@ -30,7 +31,7 @@ from yue.files import PathLike, read_json
 from yue.lyrics import decode, parse
 from yue.vocab import TRACKS
 
-VERSION = 1
+VERSION = 2
 SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .aif .aiff .au .caf .w64".split())
 """Of files that are taken for audio, whether they can be read or not."""
 MIX = "mix"
@@ -46,6 +47,7 @@ class SongFiles:
     manifest: Path | None = None
     asked: Path | None = None
     f0: Path | None = None
+    tags: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -56,6 +58,7 @@ class SongFiles:
         """What each file is."""
         others = {
             "lyrics": self.lyrics, "manifest": self.manifest, "asked": self.asked, "f0": self.f0,
+            "tags": self.tags,
         }
         return {**dict(sorted(self.sounds.items())), **{k: v for k, v in others.items() if v}}
 
@@ -102,17 +105,33 @@ def read_song(song: SongFiles) -> Work:
     sounds = {role: Audio.read(path) for role, path in song.sounds.items()}
     manifest = _manifest(song.manifest)
     sections = manifest.get("sections", manifest.get("parts", []))
+    lyrics = parse(_text(song.lyrics)).sections if song.lyrics else ()
     if not isinstance(sections, list):
         raise FileError(f"{song.manifest}: sections must be a list.")
     timed = all(isinstance(each, dict) and {"start", "end"} <= each.keys() for each in sections)
     return Work(
         mix=sounds.get(MIX) or _sum(sounds),
         vocals=sounds.get("vocals"), accompaniment=sounds.get("accompaniment"),
-        texts=_texts(song.lyrics, sections),
+        texts=tuple(section.text for section in lyrics) or tuple(
+            str(each.get("text", "")) for each in sections if isinstance(each, dict)
+        ),
+        labels=tuple(section.label for section in lyrics),
         parts=tuple(structure.parts_of(sections)) if timed else (),
         asked=tuple(structure.load(song.asked)) if song.asked else (),
         f0=f0.load(song.f0) if song.f0 else None,
     )
+
+
+def tags_of(song: SongFiles) -> str:
+    """The tags that a song was asked for; empty if nothing says them.
+
+    A manifest has them as `genres` (text) or `tags` (text or a list). Raises `FileError`.
+    """
+    if song.tags:
+        return _text(song.tags).strip()
+    manifest = _manifest(song.manifest)
+    told = manifest.get("genres") or manifest.get("tags") or ""
+    return " ".join(map(str, told)) if isinstance(told, list) else str(told)
 
 
 def _role(path: Path) -> tuple[Path, str]:
@@ -131,6 +150,7 @@ def _song(name: str, base: Path, sounds: dict[str, Path]) -> SongFiles:
     return SongFiles(
         name, sounds, lyrics=_beside(base, [".txt"]), manifest=_beside(base, [".json"]),
         asked=_beside(base, [".sections.json"]), f0=_beside(base, [".f0.npy", ".f0.csv"]),
+        tags=_beside(base, [".tags"]),
     )
 
 
@@ -146,15 +166,12 @@ def _manifest(path: Path | None) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _texts(lyrics: Path | None, sections: list[Any]) -> tuple[str, ...]:
-    """The words of each section: of the lyrics, else as the manifest has them."""
-    if lyrics:
-        try:
-            text = decode(lyrics.read_bytes(), str(lyrics))
-        except OSError as error:
-            raise FileError(f"{lyrics} could not be read: {error.strerror or error}.") from error
-        return tuple(section.text for section in parse(text).sections)
-    return tuple(str(each.get("text", "")) for each in sections if isinstance(each, dict))
+def _text(path: Path) -> str:
+    """What a text file says. Raises `FileError` if it cannot be read."""
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise FileError(f"{path} could not be read: {error.strerror or error}.") from error
 
 
 def _sum(sounds: dict[str, Audio]) -> Audio:

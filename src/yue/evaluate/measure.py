@@ -42,6 +42,8 @@ class Work:
     accompaniment: Audio | None = None
     texts: tuple[str, ...] = ()
     """The words asked for, per section."""
+    labels: tuple[str, ...] = ()
+    """The sections asked for, in order; empty if only the sung ones are known."""
     parts: tuple[Part, ...] = ()
     """Where the sections are."""
     asked: tuple[Part, ...] = ()
@@ -86,7 +88,9 @@ def measure(work: Work, options: MeasureOptions | None = None) -> dict[str, dict
         "music": music.evaluate(
             played, line, chroma=chroma, stray=work.accompaniment is not None, seed=options.seed
         ),
-        "structure": structure.evaluate(chroma, work.mix.seconds, work.parts, work.asked),
+        "structure": structure.evaluate(
+            chroma, work.mix.seconds, work.parts, work.asked, work.labels
+        ),
     }
     if line is not None:
         found["pitch"] = _pitch(line, options, tracked=work.f0 is None)

@@ -22,7 +22,7 @@ from yue.evaluate.tempo import f_measure, hits
 from yue.evaluate.words import distance
 from yue.files import PathLike, read_json
 
-VERSION = 1
+VERSION = 2
 STEP = 0.5
 LAG = 2.0
 STRIPE = 8.0
@@ -34,11 +34,12 @@ LIKE = 0.9
 
 
 class Part(NamedTuple):
-    """A section: its label, and start and end in seconds."""
+    """A section: its label, start and end in seconds, and whether its singer was cut off there."""
 
     label: str
     start: float
     end: float
+    truncated: bool | None = None
 
     @property
     def seconds(self) -> float:
@@ -49,7 +50,10 @@ class Part(NamedTuple):
 def parts_of(sections: Sequence[Mapping[str, Any]]) -> list[Part]:
     """Sections of a manifest or another JSON list. Raises `FileError` if a value does not fit."""
     try:
-        found = [Part(str(s["label"]), float(s["start"]), float(s["end"])) for s in sections]
+        found = [
+            Part(str(s["label"]), float(s["start"]), float(s["end"]), s.get("truncated"))
+            for s in sections
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"sections do not fit ({error!r}): expected objects with label, start and end."
@@ -136,11 +140,13 @@ def repetition(chroma: Chroma, seconds: float) -> float | None:
 
 
 def evaluate(
-    chroma: Chroma, seconds: float, parts: Sequence[Part] = (), asked: Sequence[Part] = ()
+    chroma: Chroma, seconds: float, parts: Sequence[Part] = (), asked: Sequence[Part] = (),
+    labels: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One song: repetition; with its `parts` their lengths and returns.
+    """One song: repetition; with its `parts` their lengths and returns, and how many were cut off.
 
     With what was `asked` (a request's sections, or a reference analysis) how far it is from that.
+    A request that gives `labels` but no times (lyrics do) decides the order only.
     """
     values: dict[str, Any] = {"repetition": repetition(chroma, seconds)}
     if parts:
@@ -150,11 +156,15 @@ def evaluate(
             "section_seconds": [part.seconds for part in parts],
             "chorus_likeness": found["chorus"], "return_gain": found["gain"],
         }
+        if all(part.truncated is not None for part in parts):
+            values["truncated"] = sum(bool(part.truncated) for part in parts)
+    wanted_order = [part.label for part in asked] or labels
+    if parts and wanted_order:
+        values["order_error"] = order_error([part.label for part in parts], wanted_order)
     if parts and asked:
         wanted = {label: _mean_length(asked, label) for label in {part.label for part in asked}}
         values |= {
             "length_error": lengths(parts, wanted)["error"],
-            "order_error": order_error([p.label for p in parts], [p.label for p in asked]),
             "boundaries_half": boundary_hits(parts, asked)["f"],
             "boundaries_three": boundary_hits(parts, asked, 3.0)["f"],
         }
