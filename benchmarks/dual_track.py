@@ -1,187 +1,356 @@
-"""The paper's first claim at small scale: two tracks against their mix (section 3.1, figure 4).
+"""The paper's first claim at small scale: two tracks against their mix (section 3.1, figures 3-4).
 
-The same songs, the same model, the same number of steps: once as interleaved vocal and
-accompaniment codes (dual), once as codes of the mix. Songs are made here, from a seed: a melody
-that depends on the words over an accompaniment that does not, with the mix quantised to as many
-codes as one track has. So a mix code must stand for a pair, and loses what the pair held: with
-more accompaniment in the mix, the words' melody is lost first.
+Songs of the songbook, their vocals and accompaniment known apart, mixed at several balances. One
+tokeniser (log-mel spectra, residual k-means), learned from as many frames of each kind of track,
+serves all of them. Then, on the same songs:
 
-    python benchmarks/dual_track.py --out dual_track.png
+- what tokens keep: the words and the melody heard in the vocals and in the mix, before and after;
+- what a language model makes of them: a small Llama, the same number of steps of as many songs,
+  once on interleaved tracks (dual), once on the mix at each balance: held-out nats per token of
+  each track, and the melody in the codes that it holds for likeliest, the past being the song's.
 
-Prints JSON: per form the validation loss per frame and track, and the error of the decoded vocal
-melody, in semitones, when the model sings songs that it has not seen.
+    python benchmarks/dual_track.py --seeds 1 2 3 --out dual_track
+
+Writes dual_track.json and dual_track.png. Needs the songbook's packages. Nothing tells the models
+where a word is sung, and at this size they do not find out: the figures are about codes, not words.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import platform
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.cluster import MiniBatchKMeans
 
-from yue import stage1
+from yue.audio import Audio
+from yue.codec.mel import MelConfig, MelEncoder, mel_filters
 from yue.data import records
-from yue.data.records import Part, Record
+from yue.data.mixture import TASKS
+from yue.data.records import Record
+from yue.data.tasks import KINDS, TARGET, Forms
+from yue.evaluate import f0
+from yue.evaluate.recognise import symbols_of
+from yue.evaluate.words import distance
+from yue.files import write_json
 from yue.lm.llama import Llama
-from yue.options import ComposeOptions
-from yue.prompt import build_prompt
+from yue.songbook.compose import compose
+from yue.songbook.make import Studio
+from yue.songbook.perform import Performance, perform
+from yue.songbook.profile import FRAME_RATE, PROFILES
+from yue.songbook.rows import to_record
 from yue.tokenizer import ByteTokenizer
 from yue.train import report
 from yue.train.config import RunOptions
 from yue.train.loop import train
+from yue.vocab import TRACKS, YUE_V1, Vocabulary
 
-CODES = 64
-FRAMES_PER_NOTE = 5
-NOTES = 24
-WORDS = "la do re mi fa sol ti da".split()
+BOOK = 77
+RATE = 16_000
+HOP = RATE // FRAME_RATE
+MEL = MelConfig()
+CODES, BOOKS = 512, 4
+GRIFFIN_LIM = 60
+BALANCES = (-12.0, 0.0, 6.0)
+"""Decibels by which the accompaniment is louder than in the songbook's own mix."""
+IN_TUNE = 50.0
+"""Cents."""
 FORMS = {"dual": "lyrics_to_song", "mix": "mix_only"}
 
 
-def pitches(words: list[str]) -> np.ndarray:
-    """The melody of words in semitones (notes,): each word has a step, and they add up."""
-    steps = np.array([WORDS.index(word) - 3.5 for word in words])
-    return np.clip(np.round(32 + np.cumsum(steps) % 24 - 12), 0, CODES - 1)
+@dataclass(frozen=True)
+class Tokeniser:
+    """Log-mel frames (T, bands) <-> codes (K, T): each codebook quantises what is left."""
+
+    books: tuple[np.ndarray, ...]
+
+    @classmethod
+    def learned(cls, frames: np.ndarray, seed: int) -> Tokeniser:
+        """From frames (N, bands)."""
+        left, books = frames, []
+        for _ in range(BOOKS):
+            found = MiniBatchKMeans(CODES, random_state=seed, batch_size=8192, n_init=1).fit(left)
+            books.append(found.cluster_centers_)
+            left = left - books[-1][found.labels_]
+        return cls(tuple(books))
+
+    def codes(self, wave: np.ndarray) -> np.ndarray:
+        """Samples (S,) -> (K, S // hop) int16."""
+        left, found = log_mel(wave), []
+        for book in self.books:
+            nearest = (np.square(book).sum(1) - 2 * left @ book.T).argmin(1)
+            found.append(nearest.astype(np.int16))
+            left = left - book[nearest]
+        return np.stack(found)
+
+    def sound(self, codes: np.ndarray) -> Audio:
+        """(K, T) -> T * hop samples; with fewer codebooks, a coarser sound."""
+        frames = sum(book[row] for book, row in zip(self.books, codes, strict=False))
+        return sound_of(np.asarray(frames))
 
 
-def make_song(number: int, rng: np.random.Generator, loudness: float) -> Record:
-    """Vocals: the words' melody; accompaniment: a walk of chords; mix: their loudness-weighted
-    mean, quantised to one codebook."""
-    words = [str(word) for word in rng.choice(WORDS, NOTES)]
-    melody = np.repeat(pitches(words), FRAMES_PER_NOTE)
-    chords = np.repeat(rng.integers(0, CODES, NOTES // 4), 4 * FRAMES_PER_NOTE)
-    accompaniment = np.clip(chords + rng.integers(-2, 3, len(chords)), 0, CODES - 1)
-    mix = np.round((melody + loudness * accompaniment) / (1 + loudness))
-    codes = {"vocals": melody, "accompaniment": accompaniment, "mix": mix}
-    lines = [" ".join(words[i : i + 8]) for i in range(0, NOTES, 8)]
-    return Record(
-        id=f"song-{number}", parts=(Part("verse", "\n".join(lines), 0, len(melody)),),
-        codes={name: track[None].astype(np.int16) for name, track in codes.items()},
-        tags=("pop",), notes={"loudness": loudness},
+def log_mel(wave: np.ndarray) -> np.ndarray:
+    """Samples (S,) -> log-mel frames (S // hop, bands), in the small codec's units."""
+    ear = MelEncoder(MEL, RATE, HOP, 1)
+    return ear.log_mel(torch.from_numpy(wave)[None])[0].T.numpy()
+
+
+def sound_of(frames: np.ndarray) -> Audio:
+    """Log-mel frames (T, bands) -> a sound with such spectra, phases by Griffin and Lim (1984)."""
+    inverse = torch.linalg.pinv(mel_filters(RATE, MEL.n_fft, MEL.bands))
+    mel = torch.from_numpy(np.exp(3 * frames.T - 3)).float()
+    size = (inverse @ mel).clamp_min(0)
+    window = torch.hann_window(MEL.n_fft)
+    phase = torch.rand(size.shape, generator=torch.Generator().manual_seed(0)) * 2 * torch.pi
+    spectrum = torch.polar(size, phase)
+    for _ in range(GRIFFIN_LIM):
+        wave = torch.istft(spectrum, MEL.n_fft, HOP, window=window)
+        again = torch.stft(wave, MEL.n_fft, HOP, window=window, return_complex=True)
+        spectrum = torch.polar(size, again.angle())
+    wave = torch.istft(spectrum, MEL.n_fft, HOP, window=window, length=size.shape[1] * HOP)
+    return Audio(wave.numpy()[None], RATE)
+
+
+# Songs --------------------------------------------------------------------------------------------
+
+def make_songs(count: int) -> list[Performance]:
+    """The first `count` songs of the book: a verse and a chorus each, at 16 kHz."""
+    studio = Studio.open()
+    profile = PROFILES["simple"].replace(forms=(("verse", "chorus"),), lines=(2, 2))
+    return [
+        perform(
+            compose(BOOK, number, profile, vocabulary=studio.vocabulary), studio.speakers,
+            studio.bank, effects=profile.effects, rate=RATE,
+        )
+        for number in told(range(count), "songs")
+    ]
+
+
+def tracks_of(song: Performance) -> dict[str, np.ndarray]:
+    """Samples of both tracks, and of the mix at each balance."""
+    alone = {"vocals": song.vocals, "accompaniment": song.accompaniment}
+    mixes = {mix_at(balance): song.vocals + 10 ** (balance / 20) * song.accompaniment
+             for balance in BALANCES}
+    return {name: np.asarray(wave, np.float32) for name, wave in (alone | mixes).items()}
+
+
+def mix_at(balance: float) -> str:
+    """The name of the mix at a balance in dB."""
+    return f"mix {balance:+.0f} dB"
+
+
+def learn_tokeniser(songs: Sequence[dict[str, np.ndarray]], seed: int) -> Tokeniser:
+    """From as many frames of vocals, of accompaniments, and of mixes (all balances together)."""
+    rng = np.random.default_rng(seed)
+    frames: dict[str, list[np.ndarray]] = {}
+    for tracks in songs:
+        for name, wave in tracks.items():
+            frames.setdefault(name.split()[0], []).append(log_mel(wave))
+    kinds = [np.concatenate(kind) for kind in frames.values()]
+    least = min(map(len, kinds))
+    return Tokeniser.learned(
+        np.concatenate([kind[rng.choice(len(kind), least, replace=False)] for kind in kinds]), seed
     )
 
 
-def run_form(form: str, folder: Path, data: Path, args: argparse.Namespace) -> Path:
-    """Train one form; the budget is in steps of as many songs, whatever a song's tokens."""
-    context = 640
-    batch = 4 * context
-    values: dict[str, Any] = {
-        "run": str(folder / form), "seed": args.seed,
-        "data": {"train": [str(data / "train")], "valid": [str(data / "valid")], "split": False},
+# What tokens keep ---------------------------------------------------------------------------------
+
+def kept(
+    songs: Sequence[Performance], tokeniser: Tokeniser, spoken: Sequence[dict[str, np.ndarray]]
+) -> dict[str, Any]:
+    """Per track: phone errors and melody in tune, of the sound itself and of the decoded one."""
+    found: dict[str, Any] = {}
+    for name in ("vocals", *map(mix_at, BALANCES)):
+        heard = [(Audio(tracks[name][None], RATE), tokeniser.sound(tokeniser.codes(tracks[name])))
+                 for tracks in told(spoken, f"kept: {name}")]
+        for at, kind in enumerate(("itself", "decoded")):
+            sounds = [pair[at] for pair in heard]
+            found.setdefault(name, {})[kind] = {
+                "phone_error": phone_error(songs, sounds), "in_tune": in_tune(songs, sounds),
+            }
+    return found
+
+
+def phone_error(songs: Sequence[Performance], sounds: Sequence[Audio]) -> float:
+    """Of what the phone loop hears, over all songs."""
+    asked = [[phone.symbol.rstrip("012") for phone in song.phones] for song in songs]
+    wrong = sum(distance(words, symbols_of(sound))
+                for words, sound in zip(asked, sounds, strict=True))
+    return round(wrong / sum(map(len, asked)), 4)
+
+
+def in_tune(songs: Sequence[Performance], sounds: Sequence[Audio]) -> float:
+    """Share of the voiced frames in which a pitch is found that is the sung one."""
+    right = total = 0
+    for song, sound in zip(songs, sounds, strict=True):
+        found, true = f0.track(sound), song.pitch[::2]
+        count = min(len(found), len(true))
+        found, true = found[:count], true[:count]
+        both = (found > 0) & (true > 0)
+        cents = 1200 * np.abs(np.log2(found[both] / true[both]))
+        right, total = right + int((cents <= IN_TUNE).sum()), total + int((true > 0).sum())
+    return round(right / total, 4)
+
+
+# What a language model makes of them --------------------------------------------------------------
+
+def learn(
+    form: str, rows: Sequence[Record], held: Sequence[Record], steps: int, seed: int, folder: Path
+) -> Path:
+    """Train on `rows`; a step holds as many songs whatever the form. Returns the run's folder."""
+    for name, part in (("train", rows), ("valid", held)):
+        (folder / name).mkdir(parents=True)
+        records.write(folder / name / "songs.parquet", part)
+    longest = max(len(sequence_of(form, row).ids) for row in (*rows, *held))
+    run: dict[str, Any] = {
+        "run": str(folder / "run"), "seed": seed,
+        "data": {"train": [str(folder / "train")], "valid": [str(folder / "valid")],
+                 "split": False},
         "model": {
-            "tokenizer": "bytes", "hidden_size": 96, "intermediate_size": 256,
-            "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "codebook_size": CODES, "codebooks": 1,
+            "tokenizer": "bytes", "hidden_size": 128, "intermediate_size": 352,
+            "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "head_dim": 64, "codebook_size": CODES, "codebooks": 1,
         },
-        "loop": {"validate_every": max(1, args.steps // 20), "valid_rows": 8},
+        "optimiser": {"name": "muon", "muon_ratio": 5},
+        "loop": {"validate_every": max(1, steps // 12), "valid_rows": len(held), "scores": "audio"},
         "phases": [{
-            "name": form, "tokens": args.steps * batch, "context": context, "batch": batch,
-            "rate": 3e-3, "end": 1e-4, "shape": "cosine", "warmup": 0.05, "mask": "target",
+            "name": form, "tokens": steps * longest, "context": longest, "batch": longest,
+            "rate": 3e-3, "end": 1e-4, "shape": "linear", "warmup": 0.05, "mask": "target",
             "tasks": {FORMS[form]: 1},
         }],
     }
-    return train(RunOptions.make(values))
+    return train(RunOptions.make(run))
 
 
-def frame_losses(run: Path, form: str) -> dict[str, float]:
-    """Last validation loss per frame, by track."""
-    last = [line["valid"] for line in report.read(run) if "valid" in line][-1]
-    return {k: round(v, 4) for k, v in last[FORMS[form]].items() if k != "text"}
+def sequence_of(form: str, row: Record, vocabulary: Vocabulary = YUE_V1) -> Any:
+    """The whole song as a training sequence."""
+    forms = Forms(tokenizer=ByteTokenizer(), vocabulary=vocabulary)
+    return TASKS[FORMS[form]].pieces(row, forms, np.random.default_rng(0), 10**6)[0]
+
+
+def losses(run: Path, form: str) -> dict[str, list[list[float]]]:
+    """By track: steps and held-out nats per token."""
+    lines = [line for line in report.read(run) if "valid" in line]
+    kinds = [kind for kind in lines[-1]["valid"][FORMS[form]] if kind != "text"]
+    return {kind: [[line["step"], line["valid"][FORMS[form]][kind]] for line in lines]
+            for kind in kinds}
 
 
 @torch.no_grad()
-def melody_error(run: Path, form: str, songs: list[Record], loudness: float) -> float:
-    """Mean error in semitones of the vocal melody in what the model sings.
-
-    From the mix it is decoded as well as anyone can who knows how the mix was made: the
-    accompaniment, which is not known, is taken at its mean.
-    """
+def likeliest(run: Path, form: str, row: Record) -> np.ndarray:
+    """The code (1, T) that the model holds for likeliest at each frame of the vocals or the mix,
+    from the words and everything before it."""
     model = Llama.load(run / "model")
     v = model.config.vocabulary
-    errors = []
-    for song in songs:
-        words = song.parts[0].text.split()
-        truth = np.repeat(pitches(words), FRAMES_PER_NOTE)
-        sections = [part.section for part in song.parts]
-        prompt = build_prompt(sections, "pop", ByteTokenizer(), vocabulary=v)
-        if form == "dual":
-            sure = ComposeOptions(
-                seed=0, guidance=1.0, guidance_later=1.0, repetition_penalty=1.0, top_k=1,
-                min_new_tokens=2 * len(truth), max_new_tokens=2 * len(truth),
-            )
-            *_, (draft,) = stage1.compose(stage1.decoder_of(model, sure), prompt, sections, sure)
-            sung = draft.codes[0]
-        else:
-            mix = greedy(model, prompt.segments[0], len(truth))
-            sung = mix * (1 + loudness) - loudness * (CODES - 1) / 2
-        n = min(len(sung), len(truth))
-        errors.append(np.abs(sung[:n] - truth[:n]).mean())
-    return float(np.mean(errors))
-
-
-def greedy(model: Llama, prompt: list[int], count: int) -> np.ndarray:
-    """`count` likeliest codes of a single track, one after the other."""
-    v, ids = model.config.vocabulary, list(prompt)
+    sequence = sequence_of(form, row, v)
+    track = "vocals" if form == "dual" else "mix"
     book = v.codebook(0)
-    for _ in range(count):
-        logits = model(torch.tensor([ids]))[0, -1, book.start : book.stop]
-        ids.append(book.start + int(logits.argmax()))
-    return v.codes(ids[-count:])
+    at = np.flatnonzero((sequence.kinds == KINDS.index(track)) & (sequence.roles == TARGET)
+                        & (sequence.ids >= book.start) & (sequence.ids < book.stop))
+    logits = model(torch.from_numpy(sequence.ids.astype(np.int64))[None])[0]
+    return logits[at - 1, book.start : book.stop].argmax(-1).numpy()[None]
 
 
-def draw(path: Path, runs: dict[str, Path], told: dict[str, Any]) -> None:
-    """Validation losses over the steps, and the melody's error beside them."""
+def learned(
+    songs: Sequence[Performance], codes: Sequence[dict[str, np.ndarray]],
+    asked: argparse.Namespace, tokeniser: Tokeniser, seed: int,
+) -> dict[str, Any]:
+    """Both forms, the mix at every balance: losses, and the melody in the likeliest codes."""
+    found = {}
+    for name in ("dual", *map(mix_at, BALANCES)):
+        form = name.split()[0]
+        rows = [to_record(song, first_codes(name, own))
+                for song, own in zip(songs, codes, strict=True)]
+        held, rest = rows[: asked.held], rows[asked.held :]
+        with tempfile.TemporaryDirectory() as place:
+            run = learn(form, rest, held, asked.steps, seed, Path(place))
+            sounds = [tokeniser.sound(likeliest(run, form, row)) for row in held]
+            found[name] = {
+                "nats_per_token": losses(run, form),
+                "in_tune": in_tune(songs[: asked.held], sounds),
+            }
+    return found
+
+
+def first_codes(name: str, codes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A record's codes (1, T) for a form: both tracks, or the mix of that name."""
+    names = {track: track for track in TRACKS} if name == "dual" else {"mix": name}
+    return {track: codes[key][:1] for track, key in names.items()}
+
+
+# What is told -------------------------------------------------------------------------------------
+
+def draw(path: Path, found: dict[str, Any]) -> None:
+    """Phone errors by track, losses over the steps, melodies."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for form, run in runs.items():
-        lines = [line for line in report.read(run) if "valid" in line]
-        for kind in told[form]["loss_per_frame"]:
-            points = [(line["step"], line["valid"][FORMS[form]][kind]) for line in lines]
-            left.plot(*zip(*points, strict=True), label=f"{form}: {kind}")
-    left.set(xlabel="step", ylabel="nats per frame, held-out songs")
-    left.legend()
-    right.bar(list(runs), [told[form]["melody_error_semitones"] for form in runs])
-    right.set(ylabel="error of the sung melody, semitones")
-    figure.savefig(path, dpi=120)
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    words, curves, tune = figure.subplots(1, 3)
+    for axis, value in ((words, "phone_error"), (tune, "in_tune")):
+        names, places = list(found["kept"]), np.arange(len(found["kept"]))
+        for shift, kind in ((-0.2, "itself"), (0.2, "decoded")):
+            heights = [found["kept"][name][kind][value] for name in names]
+            axis.bar(places + shift, heights, 0.4, label=f"the sound {kind}")
+        axis.set_xticks(places, names)
+    words.set(ylabel="phones heard wrongly", title="What tokens keep of the words")
+    words.legend()
+    for number, name in enumerate(("vocals", *map(mix_at, BALANCES))):
+        sung = [run["dual" if name == "vocals" else name]["in_tune"] for run in found["learned"]]
+        tune.plot([number + 0.2] * len(sung), sung, "k_", markersize=14,
+                  label="" if number else "likeliest codes, one mark a seed")
+    tune.set(ylabel="voiced frames in tune", title="What is left of the melody")
+    tune.legend()
+    colours = dict(zip(found["learned"][0], ("C0", "C1", "C2", "C3"), strict=False))
+    for number, run in enumerate(found["learned"]):
+        for name, of in run.items():
+            for kind, points in of["nats_per_token"].items():
+                dashed = "--" if kind == "accompaniment" else "-"
+                told = f"{name}: {kind}" if name == "dual" else name
+                curves.plot(*zip(*points, strict=True), dashed, color=colours[name], alpha=0.8,
+                            label="" if number else told)
+    curves.set(xlabel="step", ylabel="nats per token, held-out songs",
+               title="Next-token prediction")
+    curves.legend()
+    figure.savefig(path, dpi=110)
+
+
+def told(items: Any, what: str) -> Any:
+    """The items, one after the other, counted on the terminal."""
+    for number, item in enumerate(items, start=1):
+        print(f"\r{what} {number}/{len(items)} ", end="", flush=True)
+        yield item
+    print()
 
 
 def main() -> None:
-    """Train both forms on the same songs and compare them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--songs", type=int, default=400)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--held-out", type=int, default=8)
-    parser.add_argument("--loudness", type=float, default=1.0,
-                        help="Accompaniment to vocals in the mix; metal is above 1.")
-    parser.add_argument("--out", type=Path, default=Path("dual_track.png"))
-    args = parser.parse_args()
-    rng = np.random.default_rng(args.seed)
-    songs = [make_song(n, rng, args.loudness) for n in range(args.songs + args.held_out)]
-    held_out = [replace(song, id=f"held-{song.id}") for song in songs[args.songs :]]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        for name, part in (("train", songs[: args.songs]), ("valid", held_out)):
-            (folder / name).mkdir()
-            records.write(folder / name / "songs.parquet", part)
-        runs = {form: run_form(form, folder, folder, args) for form in FORMS}
-        told: dict[str, Any] = {
-            form: {
-                "loss_per_frame": frame_losses(run, form),
-                "melody_error_semitones": round(
-                    melody_error(run, form, held_out, args.loudness), 3
-                ),
-            }
-            for form, run in runs.items()
-        }
-        draw(args.out, runs, told)
-    print(json.dumps({"seed": args.seed, "loudness": args.loudness, "steps": args.steps, **told}))
+    """Songs, tokens, models, a plot."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--songs", type=int, default=260)
+    parser.add_argument("--held", type=int, default=20, help="Songs to measure on.")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--out", type=Path, default=Path("dual_track"))
+    asked = parser.parse_args()
+    songs = make_songs(asked.songs)
+    sounds = [tracks_of(song) for song in songs]
+    tokeniser = learn_tokeniser(sounds[asked.held :], seed=0)
+    codes = [{name: tokeniser.codes(wave) for name, wave in tracks.items()}
+             for tracks in told(sounds, "codes")]
+    found = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}",
+        "songs": asked.songs, "held": asked.held, "steps": asked.steps,
+        "kept": kept(songs[: asked.held], tokeniser, sounds[: asked.held]),
+        "learned": [learned(songs, codes, asked, tokeniser, seed) for seed in asked.seeds],
+    }
+    write_json(asked.out.with_suffix(".json"), found)
+    draw(asked.out.with_suffix(".png"), found)
 
 
 if __name__ == "__main__":
