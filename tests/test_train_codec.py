@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,27 @@ def test_labels_say_what_is_sung_in_each_frame(songs: Path) -> None:
     assert (labels_of(songs / "a.accompaniment.flac", "accompaniment", 50).phones == UNKNOWN).all()
     beyond = known.cut(190, 210)
     assert (beyond.phones[10:] == REST).all() and len(beyond.pitch) == 20
+
+
+def test_a_sheet_that_is_not_the_songbooks_labels_nothing(songs: Path, tmp_path: Path) -> None:
+    voice = tmp_path / "mine.vocals.flac"
+    voice.write_bytes((songs / "a.vocals.flac").read_bytes())
+    (tmp_path / "mine.json").write_text('{"tags": ["pop"]}')
+    known = labels_of(voice, "vocals", 50)
+    assert (known.phones == UNKNOWN).all() and len(known.phones) == 200
+
+
+def test_files_of_one_name_in_folders_at_any_depth(songs: Path, tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("vocals.flac", "a/vocals.flac", "a/b/vocals.flac")]
+    for place in places:
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes((songs / "a.vocals.flac").read_bytes())
+    clips = replace(
+        Clips.find({"vocals": [f"{tmp_path}/**/*.flac"]}, sample_rate=RATE, coarse_rate=16_000),
+        refined=tmp_path,
+    )
+    assert set(clips.files["vocals"]) == set(places)
+    assert len({clips.refined_path("vocals", place) for place in places}) == 3
 
 
 def test_a_clip_depends_on_its_seed_alone(songs: Path) -> None:
@@ -250,6 +272,8 @@ def test_what_is_refused(songs: Path, tmp_path: Path) -> None:
         CodecRun.make({"phase": []})
     with pytest.raises(OptionError, match="did you mean 'frames'"):
         config(songs, phases=[{"frame": 3}])
+    with pytest.raises(OptionError, match=r"phases.0.track = 'vocal': data has vocals, acc"):
+        config(songs, phases=[{"train": "upsampler", "track": "vocal"}])
     with pytest.raises(FileError, match="no file matches"):
         Clips.find({"vocals": [f"{tmp_path}/*.wav"]}, sample_rate=RATE, coarse_rate=16_000)
     Trainer(config(songs), tmp_path / "run")
@@ -266,3 +290,13 @@ def test_a_loss_that_is_no_number_stops_the_run(songs: Path, tmp_path: Path) -> 
         trainer.shop.taught.phone.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="phase 0, step 0"):
         trainer.train()
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight(songs: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(songs), tmp_path / "run")
+    weight = trainer.shop.taught.phone.weight
+    before = weight.detach().clone()
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match=r"phase 0, step 0, .*the gradient's norm is"):
+        trainer.train()
+    assert torch.equal(weight, before)

@@ -127,6 +127,14 @@ def test_what_does_not_fit_is_left_out_and_counted() -> None:
         sampler(phase(tasks={"lyrics_to_song": 1}), songs=songs[1:])
 
 
+def test_a_song_whose_phones_are_not_its_text_is_left_out_and_counted() -> None:
+    whole, broken = song(0), song(1)
+    broken = replace(broken, phones=broken.phones[:-1])
+    made = sampler(phase(tasks={"lyrics_to_song": 1}), songs=[whole, broken])
+    assert {d.song for step in range(20) for d in made.row(0, step, 0)} == {"song-0"}
+    assert any("record song-1: phones of" in why for why in made.left_out)
+
+
 def test_a_task_nobody_fits_and_a_task_unknown() -> None:
     with pytest.raises(OptionError, match="no song has what text_to_speech needs"):
         sampler(phase(tasks={"text_to_speech": 1}), songs=[song(0, transcript="")])

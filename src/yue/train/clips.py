@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class Clips:
         files = {}
         for track, globs in patterns.items():
             # Patterns may be absolute, which Path.glob refuses.
-            names = {name for each in globs for name in glob.glob(each)}  # noqa: PTH207
+            names = {name for each in globs for name in glob.glob(each, recursive=True)}  # noqa: PTH207
             found = sorted(map(Path, names))
             if not found:
                 raise FileError(f"{track}: no file matches {', '.join(globs)}.")
@@ -122,7 +123,8 @@ class Clips:
     def refined_path(self, track: str, path: Path) -> Path:
         """Where the codes of a file lie."""
         assert self.refined is not None
-        return self.refined / track / f"{path.stem}.npy"
+        place = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+        return self.refined / track / f"{path.stem}-{place}.npy"
 
     def coarse(self, path: Path) -> np.ndarray:
         """A whole file at the codec's rate (S,), whole frames."""
@@ -179,6 +181,8 @@ def labels_of(path: Path, track: str, frame_rate: int) -> Labels:
     if track != "vocals" or not beside.is_file():
         return Labels.unknown(frames)
     song = read_json(beside)
+    if not isinstance(song, dict) or "songbook" not in song:
+        return Labels.unknown(frames)
     phones = np.full(frames, REST, np.int64)
     pitch = np.full(frames, UNPITCHED, np.int64)
     for start, end, midi, *_ in song["songbook"]["notes"]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 import tomllib
 from collections.abc import Callable, Generator, Mapping
@@ -141,6 +142,11 @@ class CodecRun:
         for name in ("data", "codec", "phases"):
             if not values.get(name):
                 raise OptionError(f"{name}: missing; a codec's run needs data, codec and phases.")
+        phases = tuple(Phase.make(each) for each in values["phases"])
+        for number, phase in enumerate(phases):
+            if phase.track is not None and phase.track not in values["data"]:
+                tracks = ", ".join(values["data"])
+                raise OptionError(f"phases.{number}.track = {phase.track!r}: data has {tracks}.")
         codec = XCodecConfig.from_dict(values["codec"])
         sizes = {"input_channels": codec.width, **values.get("upsampler", {})}
         own = ("data", "codec", "upsampler", "phases")
@@ -151,7 +157,7 @@ class CodecRun:
         return cls(
             data={track: tuple(globs) for track, globs in values["data"].items()},
             codec=codec, upsampler=VocosConfig.from_dict(sizes),
-            phases=tuple(Phase.make(each) for each in values["phases"]), raw=raw, **rest,
+            phases=phases, raw=raw, **rest,
         )
 
     def clips(self) -> Clips:
@@ -428,20 +434,25 @@ class Trainer:
             losses = self._losses(phase, batch.to(self.device), rng)
             total = torch.stack(list(losses.values())).sum() / len(batches)
             if not bool(total.isfinite()):
-                raise TrainingError(
-                    f"phase {self.at.phase}, step {self.at.step}, {batch.track}: the loss is "
-                    f"{float(total.detach())}. The last good state is in {self.folder}; lower the "
-                    "rate."
-                )
+                raise self._stopped("the loss", float(total.detach()), [batch])
             total.backward()
             figures |= {
                 f"{batch.track}.{name}": float(loss.detach()) for name, loss in losses.items()
             }
         parameters = [p for g in self.optimisers["main"].param_groups for p in g["params"]]
         figures["norm"] = float(nn.utils.clip_grad_norm_(parameters, phase.clip))
+        if not math.isfinite(figures["norm"]):
+            raise self._stopped("the gradient's norm", figures["norm"], batches)
         for optimiser in self.optimisers.values():
             optimiser.step()
         return figures
+
+    def _stopped(self, what: str, value: float, batches: list[Batch]) -> TrainingError:
+        tracks = ", ".join(batch.track for batch in batches)
+        return TrainingError(
+            f"phase {self.at.phase}, step {self.at.step}, {tracks}: {what} is {value}. The last "
+            f"good state is in {self.folder}; lower the rate."
+        )
 
     def _losses(self, phase: Phase, batch: Batch, rng: np.random.Generator) -> Losses:
         shop = self.shop

@@ -19,7 +19,7 @@ from yue.data import tasks
 from yue.data.excerpts import lines_of, parts_of
 from yue.data.mixture import TASKS, Task
 from yue.data.pointers import PhoneticTokenizer
-from yue.data.records import Record
+from yue.data.records import Record, RecordError
 from yue.data.tasks import Forms, TooLongError
 from yue.errors import OptionError
 from yue.options import unknown_option
@@ -126,6 +126,9 @@ class Sampler:
             pieces = entry.task.pieces(record, self.forms, rng, options.context)
         except TooLongError:
             self.left_out["longer than the context"] += 1
+            return ()
+        except RecordError as error:
+            self.left_out[str(error)] += 1
             return ()
         if not pieces:
             self.left_out["nothing to learn from"] += 1
