@@ -124,9 +124,44 @@ def test_newest_and_best_checkpoints_are_kept(tmp_path: Path, data: Path) -> Non
     assert kept == [f"step_{n:08d}" for n in sorted({best, steps - 1, steps})]
     assert checkpoint.named(folder / loop.CHECKPOINTS, checkpoint.BEST).name == kept[0]
     export(folder, tmp_path / "best", best=True)
-    newest = weights(folder)
-    chosen = load_file(tmp_path / "best" / "model.safetensors")
-    assert not torch.equal(newest["lm_head.weight"], chosen["lm_head.weight"])
+    export(folder, tmp_path / "newest")
+    best_head, newest_head = (
+        load_file(tmp_path / name / "model.safetensors")["lm_head.weight"]
+        for name in ("best", "newest")
+    )
+    assert not torch.equal(newest_head, best_head)
+    assert torch.equal(weights(folder)["lm_head.weight"], best_head), "the model is the best one"
+    train(made, resume=True)
+    assert report.read(folder) == lines, "a run that validation stopped stays stopped"
+
+
+def test_losses_of_another_phase_do_not_end_a_run(tmp_path: Path, data: Path) -> None:
+    one = {"tokens": 4 * 400, "context": 400, "batch": 400, "tasks": {"lyrics_to_song": 1}}
+    made = options(
+        tmp_path / "run", data, data={"valid": [str(data)]},
+        loop={"validate_every": 1, "valid_rows": 2, "patience": 3},
+        phases=[{**one, "name": "a", "rate": 1e-2, "tasks": {"vocals_only": 1}},
+                {**one, "name": "b", "rate": 1e-4}],
+    )
+    valid = [line["valid"]["loss"] for line in report.read(train(made)) if "valid" in line]
+    assert len(valid) == 8
+    best = checkpoint.named(tmp_path / "run" / loop.CHECKPOINTS, checkpoint.BEST)
+    assert best is not None and int(best.name[-8:]) > 4
+
+
+def test_a_run_goes_on_from_the_newest_whole_checkpoint(tmp_path: Path, data: Path) -> None:
+    made = options(tmp_path / "run", data, loop={"save_every": 2, "keep": 3})
+    train(made)
+    whole, folder = losses(tmp_path / "run"), tmp_path / "run" / loop.CHECKPOINTS
+    newest = checkpoint.named(folder, checkpoint.LATEST)
+    assert newest is not None
+    (newest / checkpoint.STATE).unlink()
+    train(made, resume=True)
+    assert losses(tmp_path / "run") == whole
+    for path in folder.glob("step_*"):
+        shutil.rmtree(path)
+    with pytest.raises(FileError, match="no whole checkpoint left"):
+        train(made, resume=True)
 
 
 def test_tensorboard(tmp_path: Path, data: Path) -> None:

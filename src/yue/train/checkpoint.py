@@ -49,7 +49,7 @@ def save(
     Raises `FileError` if there is no room; older checkpoints are then untouched.
     """
     final = folder / f"step_{step:08d}"
-    if final.is_dir():
+    if (final / STATE).is_file():
         return final
     part = final.with_suffix(".tmp")
     if world.first:
@@ -74,6 +74,7 @@ def save(
     world.wait()
     if world.first:
         _sync(part)
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one, or save would have returned
         part.rename(final)
         _sync(folder)
         point(folder, LATEST, final)
@@ -190,6 +191,20 @@ def named(folder: PathLike, name: str) -> Path | None:
         return None
     path = Path(folder) / file.read_text().strip()
     return path if (path / STATE).is_file() else None
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint to go on from: `latest`, or if that is gone the newest whole one; None where
+    none was ever finished. Raises `FileError` if there were some and none is left.
+    """
+    found = named(folder, LATEST)
+    if found is None and (folder / LATEST).is_file():
+        whole = sorted(path.parent for path in folder.glob(f"step_*/{STATE}")
+                       if path.parent.suffix != ".tmp")
+        if not whole:
+            raise FileError(f"{folder} has no whole checkpoint left: train in another folder.")
+        found = whole[-1]
+    return found
 
 
 def sweep(folder: Path, keep: int) -> None:

@@ -59,6 +59,8 @@ class Progress:
     best: float = math.inf
     waited: int = 0
     """Validations since the best one."""
+    phase: int = 0
+    """Of the last validation: losses of other phases are not compared with it."""
 
 
 def train(
@@ -162,7 +164,7 @@ class Trainer:
         """Steps until the end, the time is up, validation says so, or an interrupt."""
         options, loop = self.options, self.options.loop
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        done = self.step >= options.steps
+        done = self._done()
         feeder = Feeder(
             self.sampler, self._plan(), threads=loop.threads, ahead=loop.ahead,
             processes=loop.processes,
@@ -173,11 +175,12 @@ class Trainer:
                     break
                 loss = self._step(rows)
                 self.step += 1
-                done = self.step >= options.steps
+                done = self._done()
                 if self.step % loop.log_every == 0 or done:
                     self._log()
                 if loop.validate_every and (self.step % loop.validate_every == 0 or done):
-                    done |= self._validate()
+                    self._validate()
+                    done = self._done()
                 if self.step % loop.save_every == 0 or done:
                     self._save()
                 if tell is not None and self.world.first:
@@ -187,19 +190,29 @@ class Trainer:
         self._finish(done)
         return self.folder
 
+    def _done(self) -> bool:
+        return self.step >= self.options.steps or self._waited_enough()
+
+    def _waited_enough(self) -> bool:
+        patience = self.options.loop.patience
+        return bool(patience) and self.progress.waited >= patience
+
     def _finish(self, done: bool) -> None:
-        """The last checkpoint and the plot; of a run that is done, the model."""
+        """The last checkpoint and the plot; of a run that is done, the model: the best one if
+        validation stopped it."""
         self._save()
         if self.metrics is not None:
             self.metrics.close()
             report.plot(self.folder)
             if done:
-                export(self.folder, self.folder / MODEL, replace=True)
+                stopped = self._waited_enough()
+                export(self.folder, self.folder / MODEL, best=stopped, replace=True)
         self.world.wait()
 
     def _plan(self) -> Iterator[list[tuple[int, int, int]]]:
         """Step by step, (phase, step of the phase, row) of this process."""
-        for step in range(self.step, self.options.steps):
+        last = self.step if self._waited_enough() else self.options.steps
+        for step in range(self.step, last):
             phase, inner = self.options.phase_at(step)
             rows = range(self.world.rank, self.options.phases[phase].rows, self.world.size)
             yield [(phase, inner, row) for row in rows]
@@ -325,11 +338,13 @@ class Trainer:
         self.metrics.write(line)
 
     @torch.no_grad()
-    def _validate(self) -> bool:
-        """Note the validation loss; returns whether the run has waited long enough."""
+    def _validate(self) -> None:
+        """Note the validation loss, and whether it is the best of its phase."""
         if self.valid is None:
-            return False
+            return
         phase = self.options.phase_at(self.step - 1)[0]
+        if phase != self.progress.phase:
+            self.progress.phase, self.progress.best, self.progress.waited = phase, math.inf, 0
         sums = self._nothing()
         self.objective.eval()
         for row in range(self.world.rank, self._valid_rows(), self.world.size):
@@ -355,8 +370,6 @@ class Trainer:
                 checkpoint.point(folder, checkpoint.BEST, folder / f"step_{self.step:08d}")
         else:
             self.progress.waited += 1
-        patience = self.options.loop.patience
-        return bool(patience) and self.progress.waited >= patience
 
     def _valid_rows(self) -> int:
         """Rows of a validation, the same number for every process."""
@@ -413,7 +426,7 @@ def claim(options: RunOptions, world: World, *, resume: bool) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(config, now)
     world.wait()
-    return checkpoint.named(folder / CHECKPOINTS, checkpoint.LATEST)
+    return checkpoint.newest(folder / CHECKPOINTS)
 
 
 def _plain(value: Any) -> Any:
