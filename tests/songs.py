@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yue.data.records import CODED, Part, Phone, Record
+from yue.data.records import CODED, Chord, Part, Phone, Record
 from yue.data.records import write as write_records
 from yue.phonemes import words
 
@@ -16,6 +16,7 @@ LINES = (
     "sing until the morning light",
 )
 CODES = 32
+CHORDS = ("C:maj", "A:min", "F:maj", "B:dim")
 
 
 def sung(line: str) -> list[str]:
@@ -25,7 +26,8 @@ def sung(line: str) -> list[str]:
 def song(
     number: int, *, parts: int = 2, frames: int = 60, books: int = 2, **changes: Any
 ) -> Record:
-    """`parts` sections of two lines; phones spread evenly, with a rest and a tail in each."""
+    """`parts` sections of two lines; phones spread evenly, with a rest and a tail in each; two
+    chords in each, then a rest of the band."""
     rng = np.random.default_rng(number)
     sections, phones = [], []
     for k in range(parts):
@@ -38,13 +40,19 @@ def song(
             Phone(symbol, int(borders[n]), int(borders[n + 1]), k)
             for n, symbol in enumerate(symbols)
         ]
+    half = frames // 2 - 2
+    chords = tuple(
+        Chord(CHORDS[n % 4], (n // 2) * frames + (n % 2) * half,
+              (n // 2) * frames + (n % 2 + 1) * half)
+        for n in range(2 * parts)
+    )
     codes = {
         name: rng.integers(0, CODES, (books, parts * frames), dtype=np.int16)
         for name in CODED
     }
     return Record(**{
         "id": f"song-{number}", "codes": codes, "parts": tuple(sections), "tags": ("pop", "slow"),
-        "phones": tuple(phones), "transcript": "hello there", **changes,
+        "phones": tuple(phones), "chords": chords, "transcript": "hello there", **changes,
     })
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from conftest import golden
 from yue.data import megatron, records, tasks
-from yue.data.records import Part, Phone, Record, RecordError
+from yue.data.records import Chord, Part, Phone, Record, RecordError
 from yue.data.tasks import Forms, Sequence
 from yue.errors import FileError
 from yue.prompt import build_prompt, dual_reference, single_reference
@@ -39,7 +40,8 @@ def song(seconds: int = 60, **changes: object) -> Record:
             Part("outro", "", 2 * third, frames),
         ),
         "tags": ("pop",), "language": "en", "licence": "CC0", "transcript": "hello there",
-        "phones": (Phone("AH0", 3, 9, 0),), "notes": {"quality": 0.5}, **changes,
+        "phones": (Phone("AH0", 3, 9, 0),), "chords": (Chord("Eb:min", 0, 40),),
+        "notes": {"quality": 0.5}, **changes,
     })
 
 
@@ -349,6 +351,13 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
         assert rest[0] == rest[1]
 
 
+def test_files_from_before_chords_were_kept_are_read(tmp_path: Path) -> None:
+    path = records.write(tmp_path / "songs.parquet", [song(5)])
+    parquet.write_table(parquet.read_table(path).drop_columns("chords"), path)
+    (back,) = records.read(path)
+    assert back.chords == () and back.phones == song(5).phones
+
+
 @pytest.mark.parametrize("damage", ["cut", "text", "flipped"])
 def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
     path = records.write(tmp_path / "songs.parquet", [song(20)])
@@ -376,6 +385,8 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
         ({"parts": (Part("verse", "", 0, 90), Part("verse", "", 50, 150))}, "before the last"),
         ({"phones": (Phone("AH", 5, 4, 0),)}, r"phones\[0\]"),
         ({"phones": (Phone("AH", 1, 4, 7),)}, "phones.0..part: 7"),
+        ({"chords": (Chord("H:maj", 1, 4),)}, "chords.0..label: 'H:maj'; .*such as C:maj"),
+        ({"chords": (Chord("C:maj", 4, 4),)}, r"chords\[0\]: frames 4\.\.4"),
     ],
 )
 def test_what_is_wrong_names_row_and_field(change: dict, message: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yue.data.records import problems, read, write
+from yue.data.records import ROOTS, problems, read, write
 from yue.errors import ModelError
 from yue.lyrics import parse
 from yue.songbook import bank as banks
@@ -259,6 +259,13 @@ def test_records_are_whole(song: Performance, tmp_path: Path) -> None:
     for phone in record.phones:
         part = record.parts[phone.part]
         assert part.start <= phone.start <= phone.end <= part.end
+    bars = song.score.bars
+    assert [chord.start for chord in record.chords] == [round(bar.start * 50) for bar in bars]
+    assert [(a.end - b.start) for a, b in pairwise(record.chords)] == [0] * (len(bars) - 1)
+    for chord, bar in zip(record.chords, bars, strict=True):
+        root, third = bar.chord[0] % 12, bar.chord[1] - bar.chord[0]
+        assert chord.label.split(":")[0] == ROOTS[root]
+        assert ("maj" in chord.label) == (third == 4)
     again = read(write(tmp_path / "a.parquet", [record]))[0]
     assert again.phones == record.phones and again.notes == record.notes
     assert set(PhonemeTokenizer().unknown_tags(", ".join(record.tags))) == set()

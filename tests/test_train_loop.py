@@ -135,6 +135,15 @@ def test_newest_and_best_checkpoints_are_kept(tmp_path: Path, data: Path) -> Non
     assert report.read(folder) == lines, "a run that validation stopped stays stopped"
 
 
+def test_harmony_is_learnt_and_leaves_a_plain_llama(tmp_path: Path, data: Path) -> None:
+    made = options(tmp_path / "run", data, harmony={"weight": 0.5}, guide={"weight": 0.1})
+    lines = report.read(train(made))
+    assert lines[-1]["harmony"] < 0.8 * lines[0]["harmony"]
+    plain = load_file(tmp_path / "run" / loop.MODEL / "model.safetensors")
+    assert not any("readers" in name for name in plain)
+    Llama.load(tmp_path / "run" / loop.MODEL)
+
+
 def test_losses_of_another_phase_do_not_end_a_run(tmp_path: Path, data: Path) -> None:
     one = {"tokens": 4 * 400, "context": 400, "batch": 400, "tasks": {"lyrics_to_song": 1}}
     made = options(

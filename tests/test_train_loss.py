@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from songs import CODES, song
+from yue.data.harmony import CLASSES
 from yue.data.tasks import Forms, lyrics_to_song
 from yue.lm.attention import BLOCK, blocked, causal
 from yue.lm.llama import Llama, LlamaConfig
 from yue.tokenizer import PhonemeTokenizer
-from yue.train import guide, loss
+from yue.train import guide, harmony, loss
 from yue.train.batch import Batch, make_batch
-from yue.train.config import GuideOptions, ModelOptions
+from yue.train.config import GuideOptions, HarmonyOptions, ModelOptions
 from yue.train.guide import Guide, default_layers, pointer_loss
 from yue.train.model import new_vocabulary
 from yue.train.objective import Objective
@@ -52,6 +55,8 @@ def batch(*lengths: int) -> Batch:
         at=places[::2], labels=torch.randint(0, SIZE, (len(places[::2]),), generator=source),
         groups=places[::2] % 3, queries=queries, phones=phones,
         guided=tuple(int((starts[queries] == start).sum()) for start in starts.unique()),
+        played=places[1::3],
+        chords=torch.randint(0, CLASSES, (len(places[1::3]),), generator=source),
         songs=("a",),
     )
 
@@ -166,7 +171,7 @@ def test_no_position_sees_the_future_in_bf16() -> None:
 def explicit(model: Llama, made: Batch, layers: tuple[int, ...], head: int) -> Tensor:
     """The guide from whole T x T matrices, document by document."""
     seen: dict[int, tuple[Tensor, Tensor]] = {}
-    model.packed(made.ids, made.lengths, watch=lambda n, q, k: seen.update({n: (q, k)}))
+    model.packed(made.ids, made.lengths, watch=lambda n, _, q, k: seen.update({n: (q, k)}))
     total = torch.zeros(())
     numbers = torch.repeat_interleave(
         torch.arange(len(made.lengths)), torch.tensor(made.lengths)
@@ -230,6 +235,51 @@ def test_a_batch_without_phones_is_not_guided() -> None:
     assert losses.guide == 0 and not losses.guide.requires_grad
     assert Guide(made, frozenset({1}), 0)(0, torch.zeros(1), torch.zeros(1)) is None
     assert default_layers(6) == (1, 2, 3, 4) and default_layers(2) == (1,)
+
+
+# Harmony ----------------------------------------------------------------------------------------
+
+def test_the_harmony_equals_its_slow_twin_and_reaches_the_layers_below() -> None:
+    model, made = llama(), batch(60, 25)
+    options = HarmonyOptions(weight=1, layers=(1, 2))
+    objective = Objective(model, GuideOptions(), groups=3, harmonised=options)
+    assert objective.readers is not None and len(objective.readers) == 2
+    read: dict[int, Tensor] = {}
+    model.packed(made.ids, made.lengths, watch=lambda layer, x, q, k: read.update({layer: x}))
+    expected = sum(
+        F.cross_entropy(
+            read[layer][0, made.played] @ objective.readers.maps[str(layer)].weight.T,
+            made.chords, reduction="sum",
+        )
+        for layer in (1, 2)
+    )
+    losses = objective(made)
+    torch.testing.assert_close(losses.harmony, expected)
+    assert losses.guide == 0
+    below = model.model.layers[0].mlp.up_proj.weight
+    torch.testing.assert_close(*(
+        torch.autograd.grad(loss, below, retain_graph=True)[0]
+        for loss in (losses.harmony, expected)
+    ), atol=1e-5, rtol=1e-4)
+
+
+def test_guide_and_harmony_side_by_side() -> None:
+    model, made = llama(), batch(60, 25)
+    guided, harmonised = GuideOptions(weight=1), HarmonyOptions(weight=1)
+    both = Objective(model, guided, groups=3, harmonised=harmonised)
+    losses = both(made)
+    torch.testing.assert_close(losses.guide, Objective(model, guided, groups=3)(made).guide)
+    alone = Objective(model, GuideOptions(), groups=3, harmonised=harmonised)
+    alone.readers = both.readers
+    torch.testing.assert_close(losses.harmony, alone(made).harmony)
+    assert harmony.default_layers(8) == (4, 7) and harmony.default_layers(1) == (0,)
+
+
+def test_a_batch_without_chords_has_no_harmony() -> None:
+    made = replace(batch(60), played=torch.zeros(0).long(), chords=torch.zeros(0).long())
+    objective = Objective(llama(), GuideOptions(), groups=3, harmonised=HarmonyOptions(weight=1))
+    losses = objective(made)
+    assert losses.harmony == 0 and not losses.harmony.requires_grad
 
 
 # Objective --------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from songs import CODES, LINES, song, sung
 from yue.data import tasks
 from yue.data.excerpts import lines_of, parts_of
+from yue.data.harmony import STEPS
 from yue.data.mixture import TASKS
-from yue.data.records import Phone, RecordError
+from yue.data.records import CHORD_LABELS, Phone, RecordError
 from yue.data.tasks import AUDIO, KINDS, TARGET, TEXT, Forms
 from yue.errors import OptionError
 from yue.tokenizer import ByteTokenizer, PhonemeTokenizer
@@ -247,6 +248,40 @@ def test_every_vocal_code_leads_back_to_its_phone() -> None:
         else:
             assert TOKENIZER.symbol(found) == meant.symbol
     assert not made.back[made.kinds != KINDS.index("vocals")].any()
+
+
+def test_every_code_tells_the_chord_of_its_frame() -> None:
+    """Slow twin, of a cut in the middle of the bars: chord and sixteenth, frame by frame."""
+    record = parts_of(song(2, parts=3), 1, 2)
+    assert [chord.start for chord in record.chords] == [0, 28, 60, 88]
+    made = tasks.lyrics_to_song(record, FORMS, generator(0))
+    for track in ("vocals", "accompaniment"):
+        codes = np.flatnonzero(made.kinds == KINDS.index(track))
+        assert len(codes) == record.frames == 120
+        for frame, at in enumerate(codes):
+            chord = next((c for c in record.chords if c.start <= frame < c.end), None)
+            if chord is None:
+                assert made.harmony[at] == 0 and frame % 60 >= 56
+                continue
+            label, step = divmod(int(made.harmony[at]) - 1, STEPS)
+            assert CHORD_LABELS[label] == chord.label
+            assert step == int((frame - chord.start) / 28 * STEPS)
+    assert not made.harmony[made.kinds == 0].any()
+    silent = tasks.lyrics_to_song(replace(record, chords=()), FORMS, generator(0))
+    assert not silent.harmony.any() and (silent.ids == made.ids).all()
+
+
+def test_chords_are_cut_with_their_line() -> None:
+    record = song(0, parts=1)
+    for seed in range(20):
+        cut = lines_of(record, generator(seed), 1, TOKENIZER)
+        assert cut.chords and cut.chords[0].start == 0
+        assert cut.chords[-1].end <= cut.frames
+        if cut.parts[0].text == LINES[1]:
+            begin = record.frames - cut.frames
+            assert [c.end + begin for c in cut.chords] == [
+                c.end for c in record.chords if c.end > begin
+            ]
 
 
 def test_repeated_words_lead_to_their_own_place() -> None:

@@ -1,6 +1,7 @@
 """A few sections or lines of a song, as a song of its own: what is short is learnt first.
 
-Codes, parts and phones are cut alike, so that everything that takes a record takes an excerpt.
+Codes, parts, phones and chords are cut alike, so that everything that takes a record takes an
+excerpt.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from yue.data.pointers import PhoneticTokenizer, spelled_at
-from yue.data.records import Part, Record, RecordError
+from yue.data.records import Chord, Part, Record, RecordError
 
 
 def parts_of(record: Record, first: int, count: int) -> Record:
@@ -62,4 +63,11 @@ def _cut(record: Record, parts: Sequence[Part], numbers: range) -> Record:
             for p in record.phones
             if p.part in numbers
         ),
+        chords=tuple(_shifted(chord, start, end) for chord in record.chords
+                     if chord.start < end and chord.end > start),
     )
+
+
+def _shifted(chord: Chord, start: int, end: int) -> Chord:
+    """A chord as an excerpt has it, cut at its ends."""
+    return replace(chord, start=max(chord.start, start) - start, end=min(chord.end, end) - start)

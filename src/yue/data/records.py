@@ -63,6 +63,23 @@ class Phone:
     part: int
 
 
+QUALITIES = ("maj", "min", "dim")
+ROOTS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A chord that the accompaniment plays for a bar, frames `start` to `end`."""
+
+    label: str
+    """Root and quality in Harte's syntax, such as `C:min`: of `ROOTS` and `QUALITIES`."""
+    start: int
+    end: int
+
+
+CHORD_LABELS = tuple(f"{root}:{quality}" for root in ROOTS for quality in QUALITIES)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
     """One song. Codes are int16 `(K, T)` per name in `CODED`, K from 1 up."""
@@ -78,6 +95,8 @@ class Record:
     """What is spoken, for speech."""
     phones: tuple[Phone, ...] = ()
     """Exact alignment, where it is known."""
+    chords: tuple[Chord, ...] = ()
+    """The bars' chords, in the order of time, where they are known."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Quality scores, versions of the preparation steps, and the like."""
 
@@ -164,6 +183,12 @@ def problems(record: Record, vocabulary: Vocabulary = YUE_V1) -> Iterator[str]:
             yield f"phones[{index}]: frames {phone.start}..{phone.end} of {record.frames}"
         if not 0 <= phone.part < max(1, len(record.parts)):
             yield f"phones[{index}].part: {phone.part} of {len(record.parts)}"
+    for index, chord in enumerate(record.chords):
+        if chord.label not in CHORD_LABELS:
+            yield (f"chords[{index}].label: {chord.label!r}; written are root and quality, such as "
+                   f"{CHORD_LABELS[0]} ({', '.join(ROOTS)}; {', '.join(QUALITIES)})")
+        if not 0 <= chord.start < chord.end <= record.frames:
+            yield f"chords[{index}]: frames {chord.start}..{chord.end} of {record.frames}"
 
 
 def check(record: Record, vocabulary: Vocabulary = YUE_V1) -> Record:
@@ -219,12 +244,14 @@ def _schema() -> Any:
     phone = pa.struct([
         ("symbol", pa.string()), ("start", pa.int32()), ("end", pa.int32()), ("part", pa.int32())
     ])
+    chord = pa.struct([("label", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
     return pa.schema([
         *((name, pa.string()) for name in _TEXTS),
         *((f"codes_{name}", coded) for name in CODED),
         ("parts", pa.list_(part)),
         ("tags", pa.list_(pa.string())),
         ("phones", pa.list_(phone)),
+        ("chords", pa.list_(chord)),
         ("notes", pa.string()),
     ])
 
@@ -242,6 +269,7 @@ def _to_row(record: Record) -> dict[str, Any]:
         "parts": [vars(part) for part in record.parts],
         "tags": list(record.tags),
         "phones": [vars(phone) for phone in record.phones],
+        "chords": [vars(chord) for chord in record.chords],
         "notes": json.dumps(dict(record.notes)),
     }
 
@@ -260,5 +288,6 @@ def _from_row(row: Mapping[str, Any]) -> Record:
         parts=tuple(Part(**part) for part in row["parts"]),
         tags=tuple(row["tags"]),
         phones=tuple(Phone(**phone) for phone in row["phones"]),
+        chords=tuple(Chord(**chord) for chord in row["chords"] or ()),
         notes=json.loads(row["notes"]),
     )

@@ -1,10 +1,10 @@
 """One song -> training sequences: each task a pure function of a record and a random generator.
 
 A `Sequence` is token ids with a role per token, so that a loss mask is a matter of choice and never
-found again by searching for ids; with the track of each code, so that losses can be told apart; and
-with the way back to the phone that is sung, where that is known. The token formats come from
-`yue.prompt`, the same that sing. Formats section 12; the last five tasks are this project's own,
-spelled with plain-text delimiters.
+found again by searching for ids; with the track of each code, so that losses can be told apart;
+with the way back to the phone that is sung, and the chord that is played, where these are known.
+The token formats come from `yue.prompt`, the same that sing. Formats section 12; the last five
+tasks are this project's own, spelled with plain-text delimiters.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from yue.data.harmony import chord_steps
 from yue.data.pointers import phone_positions, phone_positions_in_all
 from yue.data.records import MIX, PERTURBED, Part, Record, RecordError
 from yue.instructions import (
@@ -59,7 +60,7 @@ def _zeros(dtype: type) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """Token ids (n,) int32, and per token its role, its kind, and the way back to its phone."""
+    """Token ids (n,) int32, and per token its role, kind, way back to its phone, and chord."""
 
     ids: np.ndarray
     roles: np.ndarray
@@ -67,9 +68,11 @@ class Sequence:
     """Numbers (n,) int8 into `KINDS`; by default no codes at all."""
     back: np.ndarray = field(default_factory=lambda: _zeros(np.int32))
     """(n,) int32: how far before a vocal code its phone stands in the text; 0: not known."""
+    harmony: np.ndarray = field(default_factory=lambda: _zeros(np.int16))
+    """(n,) int16: of a code, 1 + chord and step as in `yue.data.harmony`; 0: not known."""
 
     def __post_init__(self) -> None:
-        for name in ("kinds", "back"):
+        for name in ("kinds", "back", "harmony"):
             array = getattr(self, name)
             if not len(array):
                 object.__setattr__(self, name, np.zeros(len(self.ids), array.dtype))
@@ -83,7 +86,7 @@ class Sequence:
 
     def __getitem__(self, cut: slice) -> Sequence:
         """A stretch of it. The ways back are kept: they must not lead out of it."""
-        return Sequence(self.ids[cut], self.roles[cut], self.kinds[cut], self.back[cut])
+        return Sequence(*(array[cut] for array in vars(self).values()))
 
     def mask(self, mode: Mask) -> np.ndarray:
         """Which tokens count in the loss (n,) bool: all of them, all audio, or what is produced.
@@ -142,7 +145,7 @@ def join(parts: Iterable[Sequence]) -> Sequence:
     kept = list(parts) or [_plain([])]
     return Sequence(*(
         np.concatenate([getattr(part, name) for part in kept])
-        for name in ("ids", "roles", "kinds", "back")
+        for name in ("ids", "roles", "kinds", "back", "harmony")
     ))
 
 
@@ -181,8 +184,19 @@ def sections(
         opening = _plain(prompt.openings[index][:-2])
         audio = produce(record, record.parts[index], forms)
         block = join([opening, audio, _plain(prompt.closing)])
+        block = _harmonised(block, record, record.parts[index])
         blocks.append(_pointed(block, opening, record, index, forms))
     return blocks
+
+
+def _harmonised(block: Sequence, record: Record, part: Part) -> Sequence:
+    """The block with the chord of each code that is to be produced, if known."""
+    steps = chord_steps(record, part)
+    harmony = np.zeros(len(block), np.int16)
+    for track in (*TRACKS, MIX):
+        at = np.flatnonzero((block.kinds == KINDS.index(track)) & (block.roles == TARGET))
+        harmony[at] = steps[: len(at)]
+    return replace(block, harmony=harmony)
 
 
 def _pointed(

@@ -28,8 +28,8 @@ from yue.lm.attention import Attend, ByDocument, causal
 from yue.vocab import Vocabulary
 from yue.weights import SINGLE, fill, read_directory, write_tensors
 
-Watch = Callable[[int, Tensor, Tensor], Tensor | None]
-"""Layer number, its rotated q and k -> what is to be known of them, for training's sake."""
+Watch = Callable[[int, Tensor, Tensor, Tensor], Tensor | None]
+"""Layer number, what it reads, its rotated q and k -> what is to be known of them, in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Attention(nn.Module):
         cos, sin = (angle[:, None].to(q.dtype) for angle in (cos, sin))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         out = attend(q, k, v).transpose(1, 2).reshape(B, T, -1)
-        return self.o_proj(out), None if watch is None else watch(self.index, q, k)
+        return self.o_proj(out), None if watch is None else watch(self.index, x, q, k)
 
 
 class MLP(nn.Module):

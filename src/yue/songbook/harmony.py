@@ -10,7 +10,6 @@ SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 """Semitones above the tonic; minor is natural minor."""
 
 PENTATONIC = {"major": (0, 2, 4, 7, 9), "minor": (0, 3, 5, 7, 10)}
-KEY_NAMES = "C C# D Eb E F F# G Ab A Bb B".split()
 STRONG = 0.7
 """From this metrical strength on, a sixteenth is a beat."""
 

@@ -6,13 +6,13 @@ earlier. Frames are the codec's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from yue.data.records import Part, Phone, Record, check
+from yue.data.records import QUALITIES, ROOTS, Chord, Part, Phone, Record, check
 from yue.songbook.perform import Performance
 from yue.songbook.profile import FRAME_RATE
 from yue.songbook.score import Score
@@ -49,8 +49,22 @@ def record_of(
             Phone(phone["symbol"], at(phone["start"]), at(phone["end"]), sections[phone["line"]])
             for phone in sheet["phones"]
         ),
+        chords=tuple(
+            Chord(chord_label(chord), at(start), at(start + sheet["songbook"]["bar"]))
+            for start, _, chord in sheet["songbook"]["bars"]
+        ),
         notes={"songbook": sheet["songbook"]},
     ))
+
+
+def chord_label(chord: Sequence[int]) -> str:
+    """Pitch classes, root first, in thirds -> a record's label; a seventh is not in it."""
+    root, third, fifth = chord[:3]
+    steps = (third - root) % 12, (fifth - root) % 12
+    return f"{ROOTS[root]}:{QUALITIES[_TRIADS.index(steps)]}"
+
+
+_TRIADS = ((4, 7), (3, 7), (3, 6))
 
 
 def part_borders(performance: Performance) -> list[float]:

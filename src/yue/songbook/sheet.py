@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from yue.songbook.harmony import KEY_NAMES
+from yue.data.records import ROOTS
 from yue.songbook.score import Bar, Score
 
 
 def text_of(score: Score) -> str:
     """A lead sheet: one line of chords per section, then its words."""
     head = (
-        f"{score.id}: {' '.join(score.tags)}\n{KEY_NAMES[score.key]} {score.mode}, "
+        f"{score.id}: {' '.join(score.tags)}\n{ROOTS[score.key]} {score.mode}, "
         f"{score.tempo:g} bpm, {score.seconds:.1f} s, voice {score.voice}, "
         f"{', '.join(score.instruments)}\n"
     )
@@ -22,7 +22,7 @@ def text_of(score: Score) -> str:
 
 def chord_name(bar: Bar) -> str:
     """The chord of a bar: C, Dm, Bdim, G7."""
-    root = KEY_NAMES[bar.chord[0] % 12]
+    root = ROOTS[bar.chord[0] % 12]
     third, fifth = (pitch - bar.chord[0] for pitch in bar.chord[1:3])
     kind = {(4, 7): "", (3, 7): "m", (3, 6): "dim"}[third, fifth]
     sevenths = {10: "7", 11: "maj7"}

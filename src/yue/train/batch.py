@@ -37,6 +37,10 @@ class Batch:
     """Where that phone stands (P,), in the same document."""
     guided: tuple[int, ...]
     """How many of these positions lie in each document."""
+    played: Tensor
+    """Positions (C,) that predict a code whose chord is known."""
+    chords: Tensor
+    """Its chord and step (C,), by the classes of `yue.data.harmony`."""
     songs: tuple[str, ...]
     """What is in it, for messages."""
 
@@ -66,7 +70,8 @@ def make_batch(row: Row, mask: Mask, labels: Mapping[str, int]) -> Batch:
         codes = np.flatnonzero(sequence.back)
         queries.append(start + codes - 1)
         phones.append(start + codes - sequence.back[codes])
-    at = np.flatnonzero(counted)
+    harmony = np.concatenate([sequence.harmony[1:] for sequence in sequences])
+    at, played = np.flatnonzero(counted), np.flatnonzero(harmony)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array.astype(np.int64))
@@ -80,5 +85,7 @@ def make_batch(row: Row, mask: Mask, labels: Mapping[str, int]) -> Batch:
         queries=tensor(np.concatenate(queries)),
         phones=tensor(np.concatenate(phones)),
         guided=tuple(map(len, queries)),
+        played=tensor(played),
+        chords=tensor(harmony[played] - 1),
         songs=tuple(document.song for document in row),
     )

@@ -136,6 +136,16 @@ class GuideOptions(Group):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HarmonyOptions(Group):
+    """Supervision by the chords, for songs where they are known."""
+
+    weight: float = knob(0.0, "Weight of the harmony in the loss; 0 is off.", low=0.0, high=100.0)
+    layers: tuple[int, ...] = names(
+        "Layers, from 0, whose inputs are to tell the chord; by default the middle and the last."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoraOptions(Group):
     """Adapters on a frozen model."""
 
@@ -241,6 +251,7 @@ class RunOptions(Options):
     optimiser: OptimiserOptions = OptimiserOptions()
     loop: LoopOptions = LoopOptions()
     guide: GuideOptions = GuideOptions()
+    harmony: HarmonyOptions = HarmonyOptions()
     lora: LoraOptions = LoraOptions()
     phases: tuple[PhaseOptions, ...] = ()
 
@@ -269,8 +280,9 @@ class RunOptions(Options):
                 "loop.scores = 'audio' is for Stage 1 with mask = 'target' or 'audio': elsewhere "
                 "other tokens are learnt too."
             )
-        if self.stage == 2 and self.guide.weight:
-            raise OptionError("guide.weight with stage = 2: Stage 2 reads no words.")
+        for name in ("guide", "harmony"):
+            if self.stage == 2 and getattr(self, name).weight:
+                raise OptionError(f"{name}.weight with stage = 2: that is for Stage 1.")
 
     @property
     def steps(self) -> int:
@@ -307,7 +319,7 @@ class RunOptions(Options):
 
 _GROUPS: dict[str, type[Options]] = {
     "data": DataOptions, "model": ModelOptions, "optimiser": OptimiserOptions,
-    "loop": LoopOptions, "guide": GuideOptions, "lora": LoraOptions,
+    "loop": LoopOptions, "guide": GuideOptions, "harmony": HarmonyOptions, "lora": LoraOptions,
 }
 
 

@@ -31,7 +31,7 @@ def default_layers(count: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Guide:
-    """`yue.lm.llama.Watch` that sums the guide's loss over a batch."""
+    """Sums the guide's loss over a batch, layer by layer."""
 
     batch: Batch
     layers: frozenset[int]

@@ -110,6 +110,8 @@ class _Sums:
     counts: Tensor
     guide: float = 0.0
     guided: int = 0
+    harmony: float = 0.0
+    played: int = 0
     tokens: int = 0
     since: float = field(default_factory=time.perf_counter)
 
@@ -136,12 +138,8 @@ class Trainer:
         self.valid = Sampler(valid, self.forms, options.phases, options.seed) if valid else None
 
         # 3. Loss around the model, sharded over the world; optimisers over the shards.
-        groups = len(self.labels) * len(KINDS)
         self.dtype = torch.bfloat16 if options.loop.dtype == "bf16" else torch.float32
-        self.objective = Objective(
-            start.llama, options.guide, groups=groups, recompute=options.loop.recompute,
-            drawn=drawn_ids(options, self.forms.vocabulary),
-        ).to(world.device)
+        self.objective = objective_of(options, start).to(world.device)
         distributed.shard(self.objective, start.llama.model.layers, world, self.dtype)
         self.optimisers: list[Optimizer] = optimise.make(self.objective, options.optimiser)
 
@@ -232,20 +230,23 @@ class Trainer:
             for row in rows
         ]
         # 1. How much there is to learn in this step, everywhere.
-        targets, guided, tokens = self._counted(batches)
+        targets, guided, played, tokens = self._counted(batches)
         # 2. Gradients: sums over micro-steps and ranks, divided once by what is counted. Sharding
         #    takes means over ranks, hence the size of the world.
-        share, guide_share = self.world.size / targets, self.world.size / guided
+        options = self.options
+        share = self.world.size / targets
+        guide_share = options.guide.weight * self.world.size / guided
+        harmony_share = options.harmony.weight * self.world.size / played
         here = torch.zeros(3 + 2 * self.objective.groups, device=self.world.device)
         for number, batch in enumerate(batches):
             distributed.synchronise(self.objective, self.world, number == len(batches) - 1)
             losses = self._forward(batch, number)
             loss = losses.codes * share
-            if losses.guide.requires_grad:
-                loss = loss + losses.guide * (guide_share * self.options.guide.weight)
+            if losses.guide.requires_grad:  # one tensor with `harmony`
+                loss = loss + losses.guide * guide_share + losses.harmony * harmony_share
             loss.backward()
             here += torch.cat([
-                torch.stack([losses.codes.detach(), losses.guide.detach(), here.new_zeros(())]),
+                torch.stack(losses[:3]).detach(),
                 losses.sums, losses.counts,
             ])
         # 3. Update, unless the loss or the gradient is no number.
@@ -264,19 +265,22 @@ class Trainer:
         self.sums.counts += here[3 + groups :]
         self.sums.guide += float(here[1])
         self.sums.guided += guided
+        self.sums.harmony += float(here[2])
+        self.sums.played += played
         self.sums.tokens += tokens
         self.progress.tokens += tokens
         self.norm = norm
         return mean
 
-    def _counted(self, batches: list[Batch]) -> tuple[int, int, int]:
-        """Targets, guided positions and tokens of the step, over all processes; 1 at least."""
+    def _counted(self, batches: list[Batch]) -> tuple[int, int, int, int]:
+        """Targets, guided positions, those with a chord, and tokens of the step, over all
+        processes; 1 at least."""
         here = torch.tensor(
-            [[len(b.at), len(b.queries), len(b.ids)] for b in batches],
+            [[len(b.at), len(b.queries), len(b.played), len(b.ids)] for b in batches],
             dtype=torch.float64, device=self.world.device,
         ).sum(0)
-        targets, guided, tokens = (max(1, int(n)) for n in self.world.total(here).tolist())
-        return targets, guided, tokens
+        targets, guided, played, tokens = (max(1, int(n)) for n in self.world.total(here).tolist())
+        return targets, guided, played, tokens
 
     def _forward(self, batch: Batch, number: int) -> Losses:
         """Losses of a batch; dropout is a function of the step and the row."""
@@ -335,6 +339,8 @@ class Trainer:
         }
         if sums.guided and self.objective.guided:
             line["guide"] = sums.guide / sums.guided / len(self.objective.guided)
+        if sums.played and self.objective.readers is not None:
+            line["harmony"] = sums.harmony / sums.played / len(self.objective.readers)
         self.metrics.write(line)
 
     @torch.no_grad()
@@ -434,6 +440,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def objective_of(options: RunOptions, start: model.Start) -> Objective:
+    """Model and loss of a run."""
+    return Objective(
+        start.llama, options.guide, groups=len(labels_of(options)) * len(KINDS),
+        recompute=options.loop.recompute, drawn=drawn_ids(options, start.forms.vocabulary),
+        harmonised=options.harmony,
+    )
 
 
 def drawn_ids(options: RunOptions, vocabulary: Vocabulary) -> range | None:

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from yue.data.tasks import KINDS, Forms
+from yue.data.tasks import Forms
 from yue.lm.llama import Llama, LlamaConfig
 from yue.train import adapt, corpus, model
 from yue.train.batch import make_batch
 from yue.train.config import PhaseOptions, RunOptions
-from yue.train.loop import check_fits, drawn_ids, labels_of
+from yue.train.loop import check_fits, labels_of, objective_of
 from yue.train.objective import Objective
 from yue.train.sampler import Row, Sampler
 
@@ -75,12 +75,7 @@ def sizes(config: LlamaConfig, options: RunOptions) -> tuple[int, int]:
 
 
 def _objective(options: RunOptions) -> Objective:
-    start = model.build(options)
-    return Objective(
-        start.llama, options.guide, groups=len(labels_of(options)) * len(KINDS),
-        recompute=options.loop.recompute,
-        drawn=drawn_ids(options, start.forms.vocabulary),
-    )
+    return objective_of(options, model.build(options))
 
 
 def _phase(
