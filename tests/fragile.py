@@ -1,4 +1,4 @@
-"""A worker for `executors.processes` that some songs kill. In a file of its own: it is pickled."""
+"""Workers that some songs kill. In a file of its own: they are pickled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from yue.data.executors import Outcome, Task, blank
+from yue.data.executors import Outcome, Task, Worker, blank
 
 
 class Fragile:
@@ -14,7 +14,20 @@ class Fragile:
 
     def __call__(self, task: Task) -> Outcome:
         """The outcome, if the process survives."""
-        if task["id"].startswith("dies"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        _die_of(task)
         outcome: dict[str, Any] = {**blank(task), "report": {"seconds": 1.0}}
         return outcome
+
+
+class Mortal(Worker):
+    """A real worker that such songs kill."""
+
+    def __call__(self, task: Task) -> Outcome:
+        """The outcome, if the process survives."""
+        _die_of(task)
+        return super().__call__(task)
+
+
+def _die_of(task: Task) -> None:
+    if task["id"].startswith("dies"):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -387,6 +387,41 @@ def test_ray_gives_equal_rows(folder: Path, tmp_path: Path) -> None:
     assert errors(tmp_path / "serial") == errors(tmp_path / "ray")
 
 
+MORTAL = """
+import sys
+from fragile import Mortal
+from yue.data import prepare
+from yue.data.knobs import PrepareOptions
+prepare.Worker = Mortal
+options = PrepareOptions(codec="random", executor=sys.argv[3], workers=1)
+prepare.prepare(sys.argv[1], sys.argv[2], options)
+"""
+
+
+@pytest.mark.parametrize(("executor", "deaths"), [
+    ("serial", 2), pytest.param("processes", 0, marks=pytest.mark.slow),
+    pytest.param("ray", 0, marks=pytest.mark.slow),
+])
+def test_a_song_that_kills_its_process_becomes_an_error_row(
+    tmp_path: Path, executor: str, deaths: int
+) -> None:
+    """Alone in this process it ends the run, twice; the third run goes on without it."""
+    songs, out = many(tmp_path / "songs", 2), tmp_path / "out"
+    record(songs / "dies.wav", tone(8, 300))
+    command = [sys.executable, "-c", MORTAL, str(songs), str(out), executor]
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    for _ in range(deaths):
+        killed = subprocess.run(command, env=environment(PYTHONPATH=paths), check=False)
+        assert killed.returncode == -signal.SIGKILL
+    last = subprocess.run(
+        command, env=environment(PYTHONPATH=paths, RAY_raylet_start_wait_time_s="300"),
+        capture_output=True, text=True, check=False,
+    )
+    assert last.returncode == 0, last.stderr
+    assert read(out).keys() == {"00", "01"}
+    assert errors(out).keys() == {"dies"} and "its worker died" in errors(out)["dies"]["error"]
+
+
 def many(folder: Path, count: int) -> Path:
     for index in range(count):
         record(folder / f"{index:02d}.wav", tone(8, 150 + 20 * index))

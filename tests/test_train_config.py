@@ -9,6 +9,7 @@ import pytest
 
 from songs import run_values
 from yue.errors import FileError, OptionError
+from yue.train.codec import CodecRun
 from yue.train.config import PhaseOptions, RunOptions
 from yue.train.model import new_config
 from yue.train.plan import sizes
@@ -67,6 +68,11 @@ def test_the_kept_config_reads_back(tmp_path: Path) -> None:
         ("[\"songs\"]", "\"songs\"", "allowed is a list of texts"),
         ("[[phases]]", "[phases]", "written as \\[\\[phases\\]\\]"),
         ("run = \"r\"", "run = ", "not valid TOML"),
+        ("batch = 200", "batch = 200\nend = 1e-5", "end and hold do nothing while shape"),
+        ("batch = 200", "batch = 200\nhold = 0.1", "end and hold do nothing while shape"),
+        ("batch = 200", "batch = 200\nstart = 1e-5", "start = 1e-05 without warmup"),
+        ("[loop]", "[loop]\npatience = 2\nvalidate_every = 0", "patience = 2 counts validations"),
+        ("[loop]", "stage = 2\n[harmony]\nweight = 1\n[loop]", "unknown option|harmony.weight"),
     ],
 )
 def test_mistakes(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -118,10 +124,13 @@ def test_the_rate_by_hand() -> None:
     assert rate(curve, 9) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda p: p.name)
+RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: "/".join(p.parts[-2:]))
 def test_recipes_are_valid(recipe: Path) -> None:
-    if "codec" not in recipe.name:
-        RunOptions.load(recipe)
+    read = CodecRun.read if "codec" in recipe.name else RunOptions.load
+    assert read(recipe).phases
 
 
 def test_the_paper_s_model_has_the_published_size() -> None:

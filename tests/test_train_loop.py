@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -22,6 +23,7 @@ from transformers import LlamaForCausalLM
 
 from songs import CODES, run_values, song, write
 from yue import stage1, stage2
+from yue.cli import verbs
 from yue.data.records import RecordError
 from yue.draft import Draft, Sung
 from yue.errors import FileError, OptionError
@@ -68,7 +70,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, data: Path)
     whole = train(options(tmp_path / "whole", data, guide={"weight": 0.5}))
     pieces = options(tmp_path / "pieces", data, guide={"weight": 0.5})
     for steps in (1, 4):
-        train(pieces, resume=True, tell=terminated_at(steps))
+        with pytest.raises(KeyboardInterrupt):
+            train(pieces, resume=True, tell=terminated_at(steps))
         assert len(losses(tmp_path / "pieces")) == steps
     train(pieces, resume=True)
     assert_same_run(whole, tmp_path / "pieces")
@@ -215,6 +218,61 @@ def test_a_run_cannot_become_another_model(tmp_path: Path, data: Path) -> None:
     train(options(tmp_path / "run", data), minutes=1e-9)
     with pytest.raises(OptionError, match="has another model"):
         train(options(tmp_path / "run", data, model={"hidden_size": 64}), resume=True)
+
+
+def test_a_start_that_fails_takes_no_folder(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(OptionError, match="no song has what text_to_speech needs"):
+        train(options(tmp_path / "run", write(tmp_path / "mute", [song(0, transcript="")]),
+                      phases=[{"tokens": 400, "context": 400, "batch": 400,
+                               "tasks": {"text_to_speech": 1}}]))
+    with pytest.raises(OptionError, match="patience = 2, and no song is there to validate"):
+        train(options(tmp_path / "run", data, loop={"validate_every": 1, "patience": 2}))
+    assert not (tmp_path / "run").exists()
+    train(options(tmp_path / "run", data), minutes=1e-9)
+
+
+def test_every_song_of_a_validation_folder_counts(tmp_path: Path, data: Path) -> None:
+    """Whatever its id, and where some task of the mixture finds no song."""
+    other = write(tmp_path / "valid", [song(n, transcript="") for n in range(3)])
+    made = options(
+        tmp_path / "run", data, data={"valid": [str(other)], "split": True},
+        loop={"validate_every": 1, "valid_rows": 2},
+        phases=[{"tokens": 2 * 400, "context": 400, "batch": 400, "rate": 1e-3,
+                 "tasks": {"lyrics_to_song": 1, "text_to_speech": 1}}],
+    )
+    trainer = loop.Trainer(made, loop.distributed.start(), resume=False)
+    assert trainer.valid is not None and len(trainer.valid.songs) == 3
+    trainer.run(None, lambda: False, None)
+    valid = [line["valid"] for line in report.read(tmp_path / "run") if "valid" in line]
+    assert len(valid) == 2
+    assert all(set(line) == {"loss", "lyrics_to_song"} for line in valid)
+
+
+def test_the_command_line_says_how_to_go_on(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = toml(tmp_path / "run.toml", run_values(tmp_path / "run", data))
+    verbs.app(["train", str(config), "--minutes", "1e-9"], result_action="return_value")
+    assert "time is up after step 0 of 6; the same command with --resume" in capsys.readouterr().err
+    verbs.app(["train", str(config), "--resume"], result_action="return_value")
+    assert "--resume" not in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, data: Path) -> None:
+    phases = [{"tokens": 400_000, "context": 400, "batch": 400, "tasks": {"lyrics_to_song": 1}}]
+    config = toml(tmp_path / "run.toml", run_values(tmp_path / "run", data, phases=phases))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yue", "train", str(config)], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step "):
+            break
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert re.search(r"interrupted after step \d+ of 1000; the same command with --resume", told)
+    assert checkpoint.named(tmp_path / "run" / loop.CHECKPOINTS, checkpoint.LATEST) is not None
 
 
 def test_a_corrupt_shard(tmp_path: Path) -> None:

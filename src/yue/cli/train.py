@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from yue.cli.console import bars, print_json, say
+
+GO_ON = "the same command with --resume goes on."
 
 
 def train(
@@ -32,6 +35,7 @@ def train(
     import torch
 
     from yue.train.config import RunOptions
+    from yue.train.loop import MODEL
     from yue.train.loop import train as run
 
     if threads is not None:
@@ -42,14 +46,24 @@ def train(
 
         print_json(plan(options))
         return
+    first, at = os.environ.get("RANK", "0") == "0", (0, options.steps)
     with bars() as progress:
         def tell(done: int, total: int, words: str) -> None:
+            nonlocal at
+            at = done, total
             if progress is not None:
                 progress("train", done, total)
             elif done % options.loop.log_every == 0 or done == total:
                 say(f"step {done} of {total}: {words}")
 
-        folder = run(options, resume=resume, minutes=minutes, tell=tell)
+        try:
+            folder = run(options, resume=resume, minutes=minutes, tell=tell)
+        except KeyboardInterrupt:
+            if first:
+                say(f"interrupted after step {at[0]} of {at[1]}; {GO_ON}")
+            raise
+    if first and not (folder / MODEL).is_dir():
+        say(f"time is up after step {at[0]} of {at[1]}; {GO_ON}")
     sys.stdout.write(f"{folder}\n")
 
 

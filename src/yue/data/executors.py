@@ -122,6 +122,11 @@ def blank(task: Task) -> Outcome:
     return {"id": task["id"], "files": [], "digests": {}, "keys": {}, "ran": {}, "step": "read"}
 
 
+def died(task: Task) -> Outcome:
+    """The outcome of a task during which its process died, more than once."""
+    return {**blank(task), "step": "unknown", "error": DIED, "final": False}
+
+
 def examine(path: str) -> tuple[str, int, int, str]:
     """A file's path, size, time of change in ns, and SHA-256. Raises `FileError`."""
     total = hashlib.sha256()
@@ -154,7 +159,7 @@ def processes(worker: Worker, tasks: Iterable[Task], workers: int) -> Iterator[O
             break
     for task in suspects:
         if (yield from _pool(worker, iter([task]), 1)):
-            yield {**blank(task), "step": "unknown", "error": DIED, "final": False}
+            yield died(task)
 
 
 def _pool(
@@ -208,20 +213,27 @@ def by_ray(worker: Worker, tasks: Iterable[Task], workers: int) -> Iterator[Outc
             f"executor = 'ray' needs Ray ({error}): pip install 'yue-music[ray]', or choose "
             "serial or processes."
         ) from error
-    rows = [{"task": json.dumps(task)} for task in tasks]
+    waiting = {task["id"]: task for task in tasks}
+    rows = [{"task": json.dumps(task)} for task in waiting.values()]
     if not rows:
         return
     if not ray.is_initialized():
         _start(ray, workers)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # A song that kills its actor twice fails alone; by default it is tried for ever.
+    context.max_errored_blocks = -1
     data = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     done = data.map_batches(
         Actor, fn_constructor_args=(worker,), batch_size=1, num_cpus=1,
         num_gpus=1 if worker.plan.device.startswith("cuda") else 0,
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        compute=ray.data.ActorPoolStrategy(size=workers), max_restarts=-1, max_task_retries=1,
     )
     for row in done.iter_rows():
-        yield json.loads(row["outcome"])
+        outcome = json.loads(row["outcome"])
+        del waiting[outcome["id"]]
+        yield outcome
+    yield from map(died, waiting.values())
 
 
 def _start(ray: Any, workers: int) -> None:

@@ -28,6 +28,7 @@ create table if not exists steps (
   key text primary key, name text, song text, seconds real
 );
 create table if not exists shards (name text primary key, key text);
+create table if not exists tries (song text primary key, count integer);
 """
 
 
@@ -113,11 +114,31 @@ class Manifest:
             report = json.loads(held.pop("report"))
             yield Song(**held, report=report)
 
+    def tries(self, name: str) -> int:
+        """How often work on a song began in the leading process and was not heard of again."""
+        row = self._db.execute("select count from tries where song = ?", [name]).fetchone()
+        return row[0] if row else 0
+
+    def try_(self, name: str) -> None:
+        """Note that work on a song begins; `keep` forgets it."""
+        with self._db:
+            self._db.execute(
+                "insert into tries values (?, 1) "
+                "on conflict (song) do update set count = count + 1",
+                [name],
+            )
+
+    def forgive(self) -> None:
+        """Forget all tries: the process was told to stop."""
+        with self._db:
+            self._db.execute("delete from tries")
+
     def keep(self, song: Song, ran: Mapping[str, tuple[str, float]]) -> None:
         """Write a song's outcome, and the steps that ran: key -> name, seconds."""
         row = {**vars(song), "report": json.dumps(song.report, ensure_ascii=False)}
         names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         with self._db:
+            self._db.execute("delete from tries where song = ?", [song.id])
             self._db.execute(f"insert or replace into songs ({names}) values ({marks})", row)
             self._db.executemany(
                 "insert or replace into steps values (?, ?, ?, ?)",

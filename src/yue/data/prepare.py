@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from yue.data import records
-from yue.data.executors import EXECUTORS, Outcome, Task, Worker, examine
+from yue.data.executors import EXECUTORS, Outcome, Task, Worker, died, examine
 from yue.data.knobs import PrepareOptions
 from yue.data.manifest import Manifest, Song
 from yue.data.records import RECORDED, Record
@@ -33,6 +33,8 @@ from yue.hub import MANIFEST as MODEL_MANIFEST
 from yue.hub import ModelSpec, fetch_part
 
 SHARD = "songs-{:05d}.parquet"
+MOST_TRIES = 2
+"""A song during which this very process died so often is an error row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +87,25 @@ def prepare(
             task for task in _tasks(found.songs, manifest)
             if _is_open(task, manifest, store, plan)
         ]
+        for task in [task for task in tasks if manifest.tries(task["id"]) >= MOST_TRIES]:
+            _settle(died(task), manifest)
+            tasks.remove(task)
         # 3. The work, song by song.
         worker = Worker(plan, store, keep_audio=options.keep_audio)
         executor = EXECUTORS[options.executor]
         ran: Counter[str] = Counter()
-        for outcome in _reported(executor(worker, tasks, _workers(options)), len(tasks), report):
-            _settle(outcome, manifest)
-            ran.update(name for name, _ in outcome["ran"].values())
+        queue: Iterable[Task] = tasks
+        if options.executor == "serial":
+            tasks.sort(key=lambda task: manifest.tries(task["id"]))
+            queue = _noted(tasks, manifest)
+        outcomes = executor(worker, queue, _workers(options))
+        try:
+            for outcome in _reported(outcomes, len(tasks), report):
+                _settle(outcome, manifest)
+                ran.update(name for name, _ in outcome["ran"].values())
+        except KeyboardInterrupt:
+            manifest.forgive()
+            raise
         # 4. Records, errors, summary.
         songs, twins = _unique(manifest.done())
         shards = write_shards(out, songs, store, manifest, options.shard)
@@ -126,12 +140,13 @@ def plan_of(options: PrepareOptions, manifest: Manifest) -> Plan:
     config = places["codec"] / "config.json"
     if not config.is_file():
         raise ModelError(f"codec: {places['codec']} holds no config.json.")
+    coder = XCodecConfig.from_dict(read_json(config))
     several = options.executor != "serial"
     cpus = os.cpu_count() or 1
     return Plan(
         codec=places["codec"], separator=places.get("separator"), aligner=places.get("aligner"),
         transcriber=places.get("transcriber"), prints=prints,
-        rate=XCodecConfig.from_dict(read_json(config)).sample_rate,
+        rate=coder.sample_rate, codebook_size=coder.codebook_size, frame_rate=coder.frame_rate,
         voices=options.voices, min_seconds=options.min_seconds, max_seconds=options.max_seconds,
         min_score=options.min_score, min_match=options.min_match, device=options.device,
         threads=max(1, cpus // _workers(options)) if several else None,
@@ -176,6 +191,13 @@ def _is_open(task: Task, manifest: Manifest, store: Store, plan: Plan) -> bool:
     if song.error is not None:
         return not song.final
     return not all(key and store.has(key) for key in (song.record, song.codes))
+
+
+def _noted(tasks: Iterable[Task], manifest: Manifest) -> Iterator[Task]:
+    """The same tasks; that one is being tried is written down before, and stays if we die of it."""
+    for task in tasks:
+        manifest.try_(task["id"])
+        yield task
 
 
 def _reported(

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yue.vocab import YUE_V1
+from yue.vocab import YUE_V1, Vocabulary
 
 if TYPE_CHECKING:
     from yue.codec.xcodec import XCodec
@@ -41,6 +41,9 @@ class Plan:
     """Name of a model -> hash of its files."""
     rate: int = 16_000
     codebooks: int = YUE_V1.codebooks
+    codebook_size: int = YUE_V1.codebook_size
+    frame_rate: int = YUE_V1.frame_rate
+    """Of the codec, as are `rate` and `codebook_size`."""
     min_seconds: float = 1.0
     max_seconds: float = 1800.0
     voices: bool = False
@@ -48,6 +51,14 @@ class Plan:
     min_match: float = 0.5
     device: str = "cpu"
     threads: int | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """YuE's, with the codec's sizes: what records are checked against."""
+        return replace(
+            YUE_V1, codebooks=self.codebooks, codebook_size=self.codebook_size,
+            frame_rate=self.frame_rate, silence=0,
+        )
 
     def setting(self, name: str) -> Any:
         """What a step's key says about a setting: for a model, its fingerprint."""

@@ -44,7 +44,7 @@ from yue.data.step import Plan, Row, Step, Tools
 from yue.errors import AudioError
 from yue.evaluate.words import tokens
 from yue.lyrics import clean, decode
-from yue.vocab import TRACKS, YUE_V1
+from yue.vocab import TRACKS
 
 SILENT = 1e-4
 """Peak below which a recording holds nothing."""
@@ -251,10 +251,11 @@ def _record(row: Row, tools: Tools) -> dict[str, Any]:
     given, joined = Given.from_dict(row["given"]), row["join"]
     frames = min(array.shape[1] for array in row["encode"].values())
     findings = list(given.findings) + ([joined["why"]] if joined["why"] else [])
-    parts = _parts(joined["places"], frames, findings)
+    parts = _parts(joined["places"], frames, tools.plan.frame_rate, findings)
     figures = {k: v for k, v in row["quality"].items() if v is not None}
     values = {
-        "parts": [vars(part) for part in parts], "phones": _phones(given, parts, frames),
+        "parts": [vars(part) for part in parts],
+        "phones": _phones(given, parts, frames, tools.plan.frame_rate),
         "tags": list(given.tags), "language": given.language, "licence": given.licence,
         "artist": given.artist, "transcript": clean(given.transcript)[0],
         "notes": {
@@ -263,7 +264,7 @@ def _record(row: Row, tools: Tools) -> dict[str, Any]:
             "versions": {step.name: step.version for step in STEPS},
         },
     }
-    check(record_of(row["id"], values, row["encode"]))
+    check(record_of(row["id"], values, row["encode"]), tools.plan.vocabulary)
     return values
 
 
@@ -277,24 +278,28 @@ def record_of(name: str, values: Mapping[str, Any], codes: Mapping[str, np.ndarr
     return Record(id=name, codes={track: codes[track] for track in CODED if track in codes}, **made)
 
 
-def _parts(places: Iterable[list[Any]], frames: int, findings: list[str]) -> list[Part]:
+def _parts(
+    places: Iterable[list[Any]], frames: int, rate: int, findings: list[str]
+) -> list[Part]:
     """Sections in frames; what is shorter than a second is a finding."""
     parts: list[Part] = []
     for label, text, start, end in places:
-        first, last = (min(frames, int(s * YUE_V1.frame_rate + 1e-6)) for s in (start, end))
+        first, last = (min(frames, int(s * rate + 1e-6)) for s in (start, end))
         first = max(first, parts[-1].end if parts else 0)
-        if last - first < MIN_PART_SECONDS * YUE_V1.frame_rate:
+        if last - first < MIN_PART_SECONDS * rate:
             findings.append("section shorter than a second")
         else:
             parts.append(Part(label, clean(text)[0].strip(), first, last))
     return parts
 
 
-def _phones(given: Given, parts: list[Part], frames: int) -> list[dict[str, Any]]:
+def _phones(
+    given: Given, parts: list[Part], frames: int, rate: int
+) -> list[dict[str, Any]]:
     """Phones in frames, each with the section that holds its middle; others are left out."""
     phones = []
     for symbol, start, end in given.phones:
-        first, last = (min(frames, round(s * YUE_V1.frame_rate)) for s in (start, end))
+        first, last = (min(frames, round(s * rate)) for s in (start, end))
         inside = [i for i, p in enumerate(parts) if p.start <= (first + last) / 2 < p.end]
         if inside:
             phones.append({"symbol": symbol, "start": first, "end": last, "part": inside[0]})

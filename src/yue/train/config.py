@@ -48,9 +48,12 @@ class DataOptions(Group):
     """Where the songs are."""
 
     train: tuple[str, ...] = names("Folders or Parquet files of records to learn from.")
-    valid: tuple[str, ...] = names("The same for validation; by default the train folders.")
+    valid: tuple[str, ...] = names(
+        "The same for validation, every song of them; by default a hundredth of the train folders."
+    )
     split: bool = knob(
-        True, "Only songs whose id falls into the split; false takes every song of a folder."
+        True, "Leave a fiftieth of the train folders, by id or artist, for validation and tests; "
+        "false learns from every song."
     )
 
 
@@ -211,6 +214,16 @@ class PhaseOptions(Group):
             )
         if self.warmup + self.hold > 1:
             raise OptionError(f"phase {self.name}: warmup + hold exceed 1: they are shares of it.")
+        if self.start and not self.warmup:
+            raise OptionError(
+                f"phase {self.name}: start = {self.start} without warmup: give its share, or leave "
+                "start out."
+            )
+        if self.shape == "constant" and (self.hold or self.end not in (None, self.rate)):
+            raise OptionError(
+                f"phase {self.name}: end and hold do nothing while shape = 'constant': choose "
+                "linear or cosine, or leave them out."
+            )
 
     @property
     def rows(self) -> int:
@@ -279,6 +292,11 @@ class RunOptions(Options):
             raise OptionError(
                 "loop.scores = 'audio' is for Stage 1 with mask = 'target' or 'audio': elsewhere "
                 "other tokens are learnt too."
+            )
+        if self.loop.patience and not self.loop.validate_every:
+            raise OptionError(
+                f"loop.patience = {self.loop.patience} counts validations, and validate_every = 0 "
+                "makes none."
             )
         for name in ("guide", "harmony"):
             if self.stage == 2 and getattr(self, name).weight:

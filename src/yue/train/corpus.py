@@ -67,11 +67,7 @@ def load_both(
     if not train:
         raise OptionError(f"data.train = {list(options.train)}: no song of the split is in there.")
     if options.valid:
-        return train, load(
-            options.valid, vocabulary, split="valid" if options.split else None,
-            codebooks=codebooks,
-        )
-    valid = options.split
-    return train, (
-        load(options.train, vocabulary, split="valid", codebooks=codebooks) if valid else []
-    )
+        return train, load(options.valid, vocabulary, split=None, codebooks=codebooks)
+    if not options.split:
+        return train, []
+    return train, load(options.train, vocabulary, split="valid", codebooks=codebooks)

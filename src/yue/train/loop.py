@@ -73,13 +73,16 @@ def train(
     """Run a training to its end, or for some minutes; returns its folder.
 
     `resume` goes on from the last checkpoint if there is one. Ctrl-C and SIGTERM save one and
-    stop. Raises `OptionError` for a folder that exists already, `TrainingError` for a loss that
-    is no number.
+    raise `KeyboardInterrupt`. Raises `OptionError` for a folder that exists already,
+    `TrainingError` for a loss that is no number.
     """
     world = distributed.start(options.loop.replicas)
     try:
         with interrupts() as interrupted:
-            return Trainer(options, world, resume=resume).run(minutes, interrupted, tell)
+            folder = Trainer(options, world, resume=resume).run(minutes, interrupted, tell)
+            if interrupted():
+                raise KeyboardInterrupt
+            return folder
     finally:
         distributed.end(world)
 
@@ -123,7 +126,7 @@ class Trainer:
         # 1. The run's folder: refused if it is taken, known if it is resumed.
         self.options, self.world = options, world
         self.folder = Path(options.run)
-        self.saved = claim(options, world, resume=resume)
+        self.saved = look(options, resume=resume)
 
         # 2. Model, tokenizer, songs.
         start = model.build(options)
@@ -135,7 +138,16 @@ class Trainer:
             options.data, self.forms.vocabulary, codebooks=codebooks
         )
         self.sampler = Sampler(songs, self.forms, options.phases, options.seed)
-        self.valid = Sampler(valid, self.forms, options.phases, options.seed) if valid else None
+        self.valid = (
+            Sampler(valid, self.forms, options.phases, options.seed, partial=True)
+            if valid else None
+        )
+        if options.loop.patience and self.valid is None:
+            raise OptionError(
+                f"loop.patience = {options.loop.patience}, and no song is there to validate with: "
+                "name some in data.valid."
+            )
+        claim(options, world)
 
         # 3. Loss around the model, sharded over the world; optimisers over the shards.
         self.dtype = torch.bfloat16 if options.loop.dtype == "bf16" else torch.float32
@@ -405,8 +417,8 @@ def labels_of(options: RunOptions) -> dict[str, int]:
     return {label: number for number, label in enumerate(sorted(found))}
 
 
-def claim(options: RunOptions, world: World, *, resume: bool) -> Path | None:
-    """Make the run's folder and keep its config there; returns the checkpoint to go on from.
+def look(options: RunOptions, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from, if there is one.
 
     Raises `OptionError` if the folder is taken and `resume` is not asked for, or if the config
     there describes another model.
@@ -422,17 +434,22 @@ def claim(options: RunOptions, world: World, *, resume: bool) -> Path | None:
     now = options.as_dict()
     if config.is_file():
         before = read_json(config)
-        for name in ("stage", "seed", "model", "lora"):
-            if before.get(name) != _plain(now[name]):
+        for name in ("stage", "seed", "model", "lora", "harmony"):
+            if before.get(name, _plain(now[name])) != _plain(now[name]):
                 raise OptionError(
                     f"{config} has another {name}: a run cannot go on with it; take another folder."
                 )
+    return checkpoint.newest(folder / CHECKPOINTS)
+
+
+def claim(options: RunOptions, world: World) -> None:
+    """Make the run's folder and keep its config there, once nothing can be refused any more."""
     world.wait()
     if world.first:
+        folder = Path(options.run)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(config, now)
+        write_json(folder / CONFIG, options.as_dict())
     world.wait()
-    return checkpoint.newest(folder / CHECKPOINTS)
 
 
 def _plain(value: Any) -> Any:

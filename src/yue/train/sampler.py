@@ -74,11 +74,16 @@ class Sampler:
         forms: Forms,
         phases: Sequence[PhaseOptions],
         seed: int,
+        *,
+        partial: bool = False,
     ) -> None:
+        """`partial` leaves out entries of the mixtures that no song fits, where others remain, as
+        validation may; else they raise `OptionError`.
+        """
         self.songs, self.forms, self.phases, self.seed = songs, forms, phases, seed
         self.left_out: Counter[str] = Counter()
         """Draws that did not fit, by their reason's first words."""
-        self._entries = [_entries(phase, songs) for phase in phases]
+        self._entries = [_entries(phase, songs, partial) for phase in phases]
         self._slots = [self._draws_per_row(index) for index in range(len(phases))]
 
     def row(self, phase: int, step: int, index: int) -> Row:
@@ -181,8 +186,9 @@ def _length(draw: Row) -> int:
     return sum(map(len, draw))
 
 
-def _entries(phase: PhaseOptions, songs: Sequence[Record]) -> list[_Entry]:
+def _entries(phase: PhaseOptions, songs: Sequence[Record], partial: bool) -> list[_Entry]:
     entries = []
+    why = ""
     for label, options in phase.tasks.items():
         if not options.weight:
             continue
@@ -193,13 +199,19 @@ def _entries(phase: PhaseOptions, songs: Sequence[Record]) -> list[_Entry]:
             index for index, song in enumerate(songs)
             if task.takes(song) and (song.phones or not options.lines)
         ])
-        if not len(fit):
-            raise OptionError(
-                f"phase {phase.name}: no song has what {label} needs (tracks {task.tracks}, at "
-                f"least {task.parts} sections{', a transcript' if task.transcript else ''}"
-                f"{', known phones' if options.lines else ''})."
-            )
-        entries.append(_Entry(label, options, fit))
+        if len(fit):
+            entries.append(_Entry(label, options, fit))
+            continue
+        why = (
+            f"phase {phase.name}: no song{' for validation' if partial else ''} has what {label} "
+            f"needs (tracks {task.tracks}, at least {task.parts} sections"
+            f"{', a transcript' if task.transcript else ''}"
+            f"{', known phones' if options.lines else ''})."
+        )
+        if not partial:
+            raise OptionError(why)
+    if not entries:
+        raise OptionError(why)
     return entries
 
 
