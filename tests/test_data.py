@@ -254,6 +254,13 @@ def test_voice_change() -> None:
                 *single(record, "vocals", sung), V.eoa, V.eod,
             ])
     assert made in options and options.index(made) % 4 != 0  # another section's voice
+    first, second, third = record.parts
+    mute = replace(record, parts=(replace(first, text=""), second, replace(third, text="oh")))
+    chosen = [targets(tasks.voice_change(mute, FORMS, rng(n))) for n in range(12)]
+    by_part = [[*single(mute, "vocals", part), V.eoa] for part in mute.parts]
+    assert by_part[0] not in chosen and len({*map(tuple, chosen)}) == len(mute.parts) - 1
+    with pytest.raises(RecordError, match="two that are sung"):
+        tasks.voice_change(replace(record, parts=record.parts[1:]), FORMS, rng())
     del record.codes["perturbed"]
     with pytest.raises(RecordError, match=r"codes\.perturbed is missing"):
         tasks.voice_change(record, FORMS, rng())

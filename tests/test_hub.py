@@ -25,6 +25,7 @@ import pytest
 import torch
 
 import yue
+from songs import run_values, song, write
 from yue.codec.convert import CHECKPOINT, UPSAMPLERS
 from yue.codec.upsamplers import load_upsamplers
 from yue.codec.vocos import Vocos, VocosConfig
@@ -441,18 +442,22 @@ print(json.dumps([told(spec) for spec in json.loads(sys.argv[1])]))
 """
 
 
-def fetch_each(url: str, home: Path, *specs: dict[str, Any], offline: bool = False) -> list[Any]:
-    """Fetch each spec in a fresh process with its own caches; parts, or the error's message."""
+def environment(url: str, home: Path, *, offline: bool = False) -> dict[str, str]:
+    """Of a process whose hub this is, with its own caches."""
     proxies = {"http_proxy", "https_proxy", "all_proxy"}
     kept = {name: value for name, value in os.environ.items() if name.lower() not in proxies}
-    settings = {
+    return kept | {
         "HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "YUE_CACHE": str(home / "yue"),
         "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": "",
     }
+
+
+def fetch_each(url: str, home: Path, *specs: dict[str, Any], offline: bool = False) -> list[Any]:
+    """Fetch each spec in a fresh process with its own caches; parts, or the error's message."""
     done = subprocess.run(
         [sys.executable, "-c", FETCH_EACH, json.dumps(specs)],
-        env=kept | settings, capture_output=True, text=True, timeout=60,
+        env=environment(url, home, offline=offline), capture_output=True, text=True, timeout=60,
     )
     assert done.returncode == 0, done.stderr
     answers: list[Any] = json.loads(done.stdout)
@@ -543,3 +548,25 @@ def test_without_a_connection(hub: Hub, tmp_path: Path) -> None:
     assert cached == there
     assert "stage1: org/other is not" in lacking["error"]
     assert "the hub cannot be reached" in lacking["error"]
+
+
+def test_adapters_learn_on_a_checkpoint_of_the_hub(hub: Hub, tmp_path: Path) -> None:
+    """In one command, from records; the adapter names the hub's checkpoint as its base."""
+    records = write(tmp_path / "records", [song(n) for n in range(2)])
+    values = run_values(
+        tmp_path / "run", records, lora={"rank": 2, "base": "fp32"},
+        phases=[{"tokens": 2000, "context": 1000, "batch": 1000, "tasks": {"lyrics_to_song": 1}}],
+    ) | {"model": {"start": "org/stage1"}}
+    (tmp_path / "run.json").write_text(json.dumps(values))
+    train = (
+        "import json, sys, yue.train.loop as loop; from yue.train.config import RunOptions; "
+        "loop.train(RunOptions.make(json.load(open(sys.argv[1]))))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", train, str(tmp_path / "run.json")],
+        env=environment(hub.url, tmp_path), check=True, timeout=120,
+    )
+    made = tmp_path / "run" / "model"
+    assert json.loads((made / "adapter_config.json").read_text())[
+        "base_model_name_or_path"] == "org/stage1"
+    assert (made / "adapter_model.safetensors").is_file()

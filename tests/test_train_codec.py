@@ -23,8 +23,9 @@ from yue.options import RenderOptions
 from yue.phonemes import PHONES
 from yue.render import render
 from yue.stage2 import decoder_of, refine_track
+from yue.train import report
 from yue.train.clips import REST, UNKNOWN, UNPITCHED, Clips, labels_of
-from yue.train.codec import CodecRun, Trainer, TrainingError
+from yue.train.codec import METRICS, CodecRun, Trainer, TrainingError
 from yue.train.config import ModelOptions
 from yue.train.model import new_config, new_llama, new_vocabulary
 
@@ -197,6 +198,53 @@ def test_a_run_that_was_cut_off_ends_as_it_would_have(songs: Path, tmp_path: Pat
         assert torch.equal(tensor, rest.shop.state_dict()[name]), name
 
 
+def test_an_interrupted_run_is_saved_and_its_metrics_go_on(songs: Path, tmp_path: Path) -> None:
+    asked = []
+
+    def stop() -> bool:
+        asked.append(True)
+        return len(asked) > 5
+
+    cut = Trainer(config(songs, save_every=100), tmp_path / "run")
+    assert not cut.train(stop=stop)
+    assert (cut.at.phase, cut.at.step) == (1, 2)
+    with (tmp_path / "run" / METRICS).open("a") as file:
+        file.write('{"phase": 1, "step": 3, "norm": 1.0}\n{"phase": 1, ')
+    assert Trainer(config(songs), tmp_path / "run", resume=True).train()
+    steps = [(row["phase"], row["step"]) for row in report.read(tmp_path / "run")]
+    assert steps == [(phase, step + 1) for phase, n in enumerate((3, 4, 3)) for step in range(n)]
+
+
+def test_a_run_cannot_become_another_codec(songs: Path, tmp_path: Path) -> None:
+    def written(size: int) -> CodecRun:
+        text = f"""
+            phases = [{{train = "codec", steps = 1, batch = 2, frames = 30}}]
+            [data]
+            vocals = ["{songs}/*.vocals.flac"]
+            [codec]
+            encoder_channels = 2
+            decoder_channels = 0
+            latent = 8
+            codebooks = 2
+            codebook_size = {size}
+            semantic_size = 0
+            [upsampler]
+            sample_rate = {RATE}
+            dim = 16
+            intermediate = 32
+            layers = 1
+            n_fft = 1280
+            hop = 640
+        """
+        (tmp_path / "run.toml").write_text(text)
+        return CodecRun.read(tmp_path / "run.toml")
+
+    Trainer(written(32), tmp_path / "run").train()
+    with pytest.raises(OptionError, match=r"config\.toml has another codec"):
+        Trainer(written(64), tmp_path / "run", resume=True)
+    Trainer(written(32), tmp_path / "run", resume=True)
+
+
 def test_a_codec_with_its_own_decoder_learns_to_give_a_tone_back(
     songs: Path, tmp_path: Path
 ) -> None:
@@ -274,6 +322,20 @@ def test_what_is_refused(songs: Path, tmp_path: Path) -> None:
         config(songs, phases=[{"frame": 3}])
     with pytest.raises(OptionError, match=r"phases.0.track = 'vocal': data has vocals, acc"):
         config(songs, phases=[{"train": "upsampler", "track": "vocal"}])
+    for change, told in (
+        ({"data": {"vocals": "a/*.flac"}}, "data.vocals = 'a/.*allowed is a list of file patterns"),
+        ({"data": "songs"}, r"data must be written as a table, \[data\]"),
+        ({"phases": {"train": "codec"}}, r"written as \[\[phases\]\]"),
+        ({"save_every": 0}, "save_every = 0: allowed is a whole number from 1 up"),
+        ({"seed": "one"}, "seed = 'one': allowed is a whole number"),
+        ({"adversary_sizes": 256}, "adversary_sizes = 256: allowed is a list"),
+        ({"stage2": 3}, "stage2 = 3: allowed is a path"),
+    ):
+        with pytest.raises(OptionError, match=told):
+            config(songs, **change)
+    with pytest.raises(FileError, match="no file matches"):
+        Trainer(config(songs, data={"vocals": [f"{tmp_path}/*.wav"]}), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "a start that failed takes no folder"
     with pytest.raises(FileError, match="no file matches"):
         Clips.find({"vocals": [f"{tmp_path}/*.wav"]}, sample_rate=RATE, coarse_rate=16_000)
     Trainer(config(songs), tmp_path / "run")

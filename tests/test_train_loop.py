@@ -188,6 +188,14 @@ def test_tensorboard(tmp_path: Path, data: Path) -> None:
     assert told == pytest.approx(losses(tmp_path / "run"), rel=1e-6)
 
 
+def test_recomputing_keeps_less(tmp_path: Path, data: Path) -> None:
+    kept = [
+        plan(options(tmp_path / "run", data, loop={"recompute": recompute}))["phases"][0]
+        for recompute in (False, True)
+    ]
+    assert kept[1]["activations_bytes"] < 0.6 * kept[0]["activations_bytes"]
+
+
 def test_a_dry_run_trains_nothing(tmp_path: Path, data: Path) -> None:
     made = options(tmp_path / "run", data)
     told = plan(made)
@@ -203,6 +211,9 @@ def test_a_dry_run_trains_nothing(tmp_path: Path, data: Path) -> None:
     assert told["parameters"]["trained"] == trained
     assert told["memory"]["weights_and_optimiser_bytes"] == 16 * trained
     assert phase["tokens_per_second"] > 0
+    # At the least what every layer reads and what its MLP multiplies, in fp32.
+    least = phase["context"] * 0.5 * 3 * (32 + 3 * 64) * 4
+    assert least < phase["activations_bytes"] < 20 * least
 
 
 # Bad input ----------------------------------------------------------------------------------------

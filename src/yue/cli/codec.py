@@ -34,6 +34,7 @@ def train_codec(
     import torch
 
     from yue.train.codec import CodecRun, Trainer
+    from yue.train.loop import interrupts
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -44,7 +45,11 @@ def train_codec(
             told = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
             say(f"{what}  {told}")
 
-    done = trainer.train(minutes=minutes, tell=tell)
+    with interrupts() as interrupted:
+        done = trainer.train(minutes=minutes, tell=tell, stop=interrupted)
     if not done:
-        say(f"yue: time is up; go on with: yue train-codec {config} {run} --resume")
+        why = "interrupted" if interrupted() else "time is up"
+        say(f"yue: {why}; go on with: yue train-codec {config} {run} --resume")
+    if interrupted():
+        raise KeyboardInterrupt
     sys.stdout.write(f"{trainer.export(run / 'model')}\n")

@@ -256,6 +256,7 @@ def lyrics_first(record: Record, forms: Forms, rng: np.random.Generator) -> Sequ
             )
     sung = slice(record.parts[0].start, record.parts[-1].end)
     audio = forms.audio(forms.vocabulary.interleave(record.dual[:, sung]), *TRACKS)
+    audio = _harmonised(audio, record, Part("", "", sung.start, sung.stop))
     return _pointed_from(_plain(prompt.head), audio, record, forms) + forms.end
 
 
@@ -444,9 +445,12 @@ def separation(record: Record, forms: Forms, rng: np.random.Generator) -> Sequen
 def voice_change(record: Record, forms: Forms, rng: np.random.Generator) -> Sequence:
     """Another section of the singer, the vocals in another voice, then the vocals."""
     v, vocals, perturbed = forms.vocabulary, record.first("vocals"), record.first(PERTURBED)
-    if len(record.parts) < 2:
-        raise RecordError(f"record {record.id}: parts: two are needed for a change of voice.")
-    sung, other = (record.parts[i] for i in rng.permutation(len(record.parts))[:2])
+    parts = [part for part in record.parts if part.text.strip()]
+    if len(parts) < 2:
+        raise RecordError(
+            f"record {record.id}: parts: two that are sung are needed for a change of voice."
+        )
+    sung, other = (parts[i] for i in rng.permutation(len(parts))[:2])
     return join([
         forms.text(CONVERT),
         forms.given("reference", v.ids(vocals[other.start : other.end])),

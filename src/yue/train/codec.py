@@ -38,6 +38,7 @@ from yue.lm.decode import Decoder
 from yue.lm.llama import Llama
 from yue.options import Options, knob, unknown_option
 from yue.stage2 import decoder_of, refine_track
+from yue.train import report
 from yue.train.adversary import Adversary, deceive_loss, match_loss, unmask_loss
 from yue.train.clips import Batch, Clips
 from yue.train.schedule import warmed_cosine
@@ -142,6 +143,7 @@ class CodecRun:
         for name in ("data", "codec", "phases"):
             if not values.get(name):
                 raise OptionError(f"{name}: missing; a codec's run needs data, codec and phases.")
+        _check_types(values)
         phases = tuple(Phase.make(each) for each in values["phases"])
         for number, phase in enumerate(phases):
             if phase.track is not None and phase.track not in values["data"]:
@@ -166,6 +168,39 @@ class CodecRun:
             self.data, sample_rate=self.upsampler.sample_rate,
             coarse_rate=self.codec.sample_rate, frame_rate=self.codec.frame_rate,
         )
+
+
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "seed": (lambda value: type(value) is int, "a whole number"),
+    "save_every": (lambda value: type(value) is int and value > 0, "a whole number from 1 up"),
+    "adversary_channels": (lambda v: type(v) is int and v > 0, "a whole number from 1 up"),
+    "adversary_top": (lambda v: type(v) in (int, float) and v > 0, "a frequency in Hz"),
+    "adversary_sizes": (
+        lambda value: isinstance(value, list | tuple) and all(type(n) is int for n in value),
+        "a list of whole numbers",
+    ),
+    **{
+        name: (lambda value: isinstance(value, str), "a path")
+        for name in ("start", "teacher", "stage2")
+    },
+}
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Raise `OptionError` for a value of another kind than its key's."""
+    for name, (fits, told) in _KINDS.items():
+        if name in values and not fits(values[name]):
+            raise OptionError(f"{name} = {values[name]!r}: allowed is {told}.")
+    for name in ("data", "codec", "upsampler"):
+        if not isinstance(values.get(name, {}), Mapping):
+            raise OptionError(f"{name} must be written as a table, [{name}].")
+    if not isinstance(values["phases"], list | tuple):
+        raise OptionError("phases must be written as [[phases]], one table per phase.")
+    for track, globs in values["data"].items():
+        if not isinstance(globs, list | tuple):
+            raise OptionError(
+                f"data.{track} = {globs!r}: allowed is a list of file patterns, ['songs/*.flac']."
+            )
 
 
 class Workshop(nn.Module):
@@ -314,7 +349,7 @@ class Trainer:
         device: str | torch.device = "cpu",
     ) -> None:
         self.run, self.folder, self.device = run, Path(folder), torch.device(device)
-        self._claim(resume)
+        self._look(resume)
         self.clips = run.clips()
         torch.manual_seed(run.seed)
         self.shop = Workshop(run, self.clips.tracks)
@@ -328,24 +363,42 @@ class Trainer:
         held = self.folder / STATE
         if resume and held.is_file():
             self._restore(torch.load(held, weights_only=True, map_location=self.device))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(self.folder / CONFIG, self.run.raw.encode())
 
-    def _claim(self, resume: bool) -> None:
-        if (self.folder / CONFIG).exists() and not resume:
+    def _look(self, resume: bool) -> None:
+        """Refuse a folder that is taken, or whose run has other sizes."""
+        config = self.folder / CONFIG
+        if config.exists() and not resume:
             raise FileError(
                 f"{self.folder} holds a run already: go on with --resume, or choose another folder."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.folder / CONFIG, self.run.raw.encode())
+        if not (self.folder / STATE).is_file() or not config.exists() or not config.stat().st_size:
+            return
+        before = CodecRun.read(config)
+        adversary = ("adversary_sizes", "adversary_channels", "adversary_top")
+        for name in ("codec", "upsampler", *adversary):
+            if getattr(before, name) != getattr(self.run, name):
+                raise OptionError(
+                    f"{config} has another {name}: a run cannot go on with it; take another folder."
+                )
 
     def _start_from(self, directory: str) -> None:
         held = XCodec.load(directory, decode_only=False).state_dict()
         self.shop.codec.load_state_dict(held, strict=False)
 
-    def train(self, *, minutes: float | None = None, tell: Tell | None = None) -> bool:
-        """Run what is left; False if time ran out first. Everything is saved either way."""
-        end = None if minutes is None else time.monotonic() + 60 * minutes
+    def train(
+        self, *, minutes: float | None = None, tell: Tell | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Run what is left; False if time ran out or `stop` said so first. It is saved anyway."""
+        end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+        def ended() -> bool:
+            return stop() or time.monotonic() > end
+
         while self.at.phase < len(self.run.phases):
-            if not self._run_phase(self.run.phases[self.at.phase], end, tell):
+            if not self._run_phase(self.run.phases[self.at.phase], ended, tell):
                 self.save()
                 return False
             if self.run.phases[self.at.phase].train == "teacher" and self.run.codec.mel:
@@ -355,13 +408,13 @@ class Trainer:
             self.save()
         return True
 
-    def _run_phase(self, phase: Phase, end: float | None, tell: Tell | None) -> bool:
+    def _run_phase(self, phase: Phase, ended: Callable[[], bool], tell: Tell | None) -> bool:
         self._prepare(phase)
         if self.run.stage2 and phase.train == "upsampler":
             self._refine()
         with closing(self._batches(phase)) as batches:
             for batch in batches:
-                if end is not None and time.monotonic() > end:
+                if ended():
                     return False
                 started = time.perf_counter()
                 figures = self._step(phase, batch)
@@ -498,10 +551,18 @@ class Trainer:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.shop.load_state_dict(state["shop"])
         self.at = Progress(state["phase"], state["step"])
+        self._forget_later()
         if state["optimisers"]:
             self._prepare(self.run.phases[self.at.phase])
             for name, held in state["optimisers"].items():
                 self.optimisers[name].load_state_dict(held)
+
+    def _forget_later(self) -> None:
+        """Cut the metrics to what was saved: later steps are done again."""
+        done = self.at.phase, self.at.step
+        rows = report.read(self.folder)
+        kept = [row for row in rows if (row["phase"], row["step"]) <= done]
+        write_bytes(self.folder / METRICS, "".join(f"{json.dumps(r)}\n" for r in kept).encode())
 
     def export(self, target: PathLike) -> Path:
         """Write `codec` and `upsampler` directories; the code of silence is measured."""

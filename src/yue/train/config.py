@@ -61,7 +61,7 @@ class DataOptions(Group):
 class ModelOptions(Group):
     """The model that is trained: sizes, or a directory to start from."""
 
-    start: str | None = knob(None, "Model directory to start from; its sizes then count.")
+    start: str | None = knob(None, "Model directory or hub id to start from; its sizes then count.")
     tokenizer: str | None = knob(
         None, "phonemes, bytes, or a path; by default what lies in the start directory."
     )

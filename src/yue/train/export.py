@@ -59,7 +59,7 @@ def _write(options: RunOptions, saved: Path, out: Path, merge: bool) -> None:
         if not merge:
             return
         # In fp32, whatever the base was trained in: merging in 16 bits moves the logits.
-        llama = Llama.load(options.model.start)
+        llama = Llama.load(model.begin(options.model))
         lora.merge(llama, out)
         shutil.rmtree(out)
     llama.save(out)

@@ -15,6 +15,7 @@ import torch
 from yue.data.tasks import Forms
 from yue.errors import ModelError
 from yue.files import PathLike
+from yue.hub import fetch_part
 from yue.lm.llama import Llama, LlamaConfig, read_config
 from yue.tokenizer import (
     SENTENCEPIECE_FILE,
@@ -56,7 +57,13 @@ def tokenizer_of(options: ModelOptions) -> Tokenizer:
         return PhonemeTokenizer()
     if named is None and options.start is None:
         raise ModelError("model.tokenizer is not given: name phonemes, bytes, or a path.")
-    return load_tokenizer(named if named is not None else str(options.start))
+    return load_tokenizer(named if named is not None else begin(options))
+
+
+def begin(options: ModelOptions) -> Path:
+    """The directory to start from, fetched if it is a hub id. Raises `ModelError`."""
+    assert options.start is not None, "a run that starts from a model names it"
+    return fetch_part("stage1", options.start).path
 
 
 def new_vocabulary(options: ModelOptions, text_size: int) -> Vocabulary:
@@ -96,7 +103,7 @@ def new_llama(config: LlamaConfig, *, std: float, seed: int) -> Llama:
 def config_of(options: ModelOptions, tokenizer: Tokenizer) -> LlamaConfig:
     """The config of the model to start from, or of a new one."""
     if options.start is not None:
-        return read_config(options.start)
+        return read_config(begin(options))
     size = text_size(tokenizer)
     return new_config(options, new_vocabulary(options, size), size)
 
@@ -105,7 +112,7 @@ def build(options: RunOptions) -> Start:
     """The model and the forms of a run. Raises `ModelError` where they do not fit together."""
     tokenizer = tokenizer_of(options.model)
     if options.model.start is not None:
-        llama = Llama.load(options.model.start).train()
+        llama = Llama.load(begin(options.model)).train()
     else:
         config = config_of(options.model, tokenizer)
         llama = new_llama(config, std=options.model.init_std, seed=options.seed)

@@ -1,8 +1,8 @@
 """What a run would take, before it is run: tokens per task, steps, memory, time.
 
 Tokens come from rows really drawn; memory of the weights is arithmetic (16 bytes per trained
-parameter: weight, gradient, two moments, all fp32); speed is measured on a few rows where the
-model fits this machine.
+parameter: weight, gradient, two moments, all fp32); speed, and what a row keeps for the way back,
+are measured on a few rows where the model fits this machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yue.data.tasks import Forms
 from yue.lm.llama import Llama, LlamaConfig
@@ -97,30 +98,47 @@ def _phase(
         "left_out": dict(sampler.left_out),
     }
     if objective is not None:
-        speed = _speed(objective, rows, phase, options)
-        report |= {"tokens_per_second": round(speed, 1), "seconds": round(tokens / speed)}
+        speed, kept = _measured(objective, rows, phase, options)
+        report |= {
+            "tokens_per_second": round(speed, 1), "seconds": round(tokens / speed),
+            "activations_bytes": kept,
+        }
     return report
 
 
-def _speed(
+def _measured(
     objective: Objective, rows: list[Row], phase: PhaseOptions, options: RunOptions
-) -> float:
-    """Tokens per second of forward and backward on this machine, the first row left out."""
+) -> tuple[float, int]:
+    """Tokens per second of forward and backward on this machine, the first row left out; and the
+    most bytes that a row keeps between the two, beside the weights.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     objective.to(device)
     labels, bf16 = labels_of(options), options.loop.dtype == "bf16"
-    done, start = 0, time.perf_counter()
+    done, start, kept = 0, time.perf_counter(), 0
+    weights = {p.untyped_storage().data_ptr() for p in objective.parameters()}
     for number, row in enumerate(rows[: 1 + MEASURED]):
         if number == 1:
             done, start = 0, time.perf_counter()
         batch = make_batch(row, phase.mask, labels).to(device)  # type: ignore[arg-type]
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        held: dict[int, int] = {}
+
+        def note(tensor: Tensor, held: dict[int, int] = held) -> Tensor:
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with (
+            torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+            torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        ):
             losses = objective(batch)
-        (losses.codes + losses.guide).backward()
+        kept = max(kept, sum(size for at, size in held.items() if at not in weights))
+        (losses.codes + losses.guide + losses.harmony).backward()
         for parameter in adapt.trainable(objective):
             parameter.grad = None
         done += len(batch.ids)
-    return done / max(1e-9, time.perf_counter() - start)
+    return done / max(1e-9, time.perf_counter() - start), kept
 
 
 def _memory() -> int:
