@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from yue.data.prepare import Progress, prepare
 from yue.data.records import Part, Record
 from yue.data.steps import BY_NAME, STEPS
 from yue.errors import FileError, ModelError, OptionError
+from yue.rehearsal import CODEC, random_codec
 
 RATE = 16_000
 RANDOM = PrepareOptions(codec="random")
@@ -348,6 +350,28 @@ def test_steps_are_pure_and_idempotent(folder: Path) -> None:
         assert step(after, tools) is after
         row = after
     assert set(BY_NAME) <= row.keys()
+
+
+def test_another_codec_s_sizes_count(folder: Path, tmp_path: Path) -> None:
+    """25 frames per second, 2,048 codes: borders in its frames, codes as it has them."""
+    strides = (*CODEC.strides[:-1], 2 * CODEC.strides[-1])
+    config = replace(CODEC, strides=strides, codebook_size=2048, semantic_size=0, semantic=None)
+    random_codec(0, config).save(tmp_path / "codec")
+    options = PrepareOptions(codec=str(tmp_path / "codec"))
+    prepare(folder, tmp_path / "out", options)
+    (rows,) = [records.read(path) for path in (tmp_path / "out").glob("*.parquet")]
+    song = next(row for row in rows if row.id == "a")
+    assert song.frames == 300 and song.codes["mix"].max() > 1023
+    assert song.parts == (
+        Part("verse", "The river keeps on running", 0, 147), Part("chorus", "Come home", 147, 300)
+    )
+    command = [*YUE, "check", str(tmp_path / "out")]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and "allowed is 0..1023" in refused.stderr
+    told = subprocess.run(
+        [*command, "--codec", str(tmp_path / "codec")], capture_output=True, text=True, check=True
+    )
+    assert json.loads(told.stdout)["hours"] == pytest.approx(15 / 3600, abs=1e-4)
 
 
 # Executors ------------------------------------------------------------------------------------

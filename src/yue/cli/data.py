@@ -16,6 +16,7 @@ from yue.errors import FileError, OptionError, YueError
 
 if TYPE_CHECKING:
     from yue.data.prepare import Progress
+    from yue.vocab import Vocabulary
 
     PrepareFlags: TypeAlias = Any
 else:
@@ -97,12 +98,19 @@ def _tell_errors(path: Path, count: int) -> None:
 
 
 @app.command
-def check(paths: Records) -> None:
+def check(
+    paths: Records,
+    *,
+    codec: Annotated[Path | None, Parameter(
+        help="Codec directory whose sizes count; by default the published one's."
+    )] = None,
+) -> None:
     """Check records: each mistake by file, row, song and field; prints what is there as JSON."""
     from yue.data import records
+    from yue.vocab import YUE_V1
 
     wrong = 0
-    tally = _Tally()
+    tally, vocabulary = _Tally(), YUE_V1 if codec is None else _vocabulary_of(codec)
     for path in _shards(paths):
         try:
             rows = records.read(path)
@@ -112,12 +120,22 @@ def check(paths: Records) -> None:
             continue
         for number, record in enumerate(rows):
             tally.add(record)
-            for problem in records.problems(record):
+            for problem in records.problems(record, vocabulary):
                 say(f"{path} row {number} ({record.id}): {problem}")
                 wrong += 1
-    print_json(tally.as_dict())
+    print_json(tally.as_dict(vocabulary.frame_rate))
     if wrong:
         raise YueError(f"{wrong} mistakes in {tally.songs} records.")
+
+
+def _vocabulary_of(codec: Path) -> Vocabulary:
+    """The sizes of a codec's config. Raises `FileError`, or `ModelError` for a field unknown."""
+    from yue.codec.xcodec import XCodecConfig
+    from yue.data.step import of_codec
+    from yue.files import read_json
+
+    config = XCodecConfig.from_dict(read_json(codec / "config.json"))
+    return of_codec(config.codebook_size, config.frame_rate)
 
 
 class _Tally:
@@ -141,14 +159,12 @@ class _Tally:
         for track in record.codes:
             _count(self.tracks, track)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, frame_rate: int) -> dict[str, Any]:
         """Plain values; hours at the codec's frame rate."""
-        from yue.vocab import YUE_V1
-
         counts = vars(self).copy()
         return {
             "songs": counts.pop("songs"),
-            "hours": round(counts.pop("frames") / YUE_V1.frame_rate / 3600, 4), **counts,
+            "hours": round(counts.pop("frames") / frame_rate / 3600, 4), **counts,
         }
 
 

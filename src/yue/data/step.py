@@ -55,15 +55,17 @@ class Plan:
     @property
     def vocabulary(self) -> Vocabulary:
         """YuE's, with the codec's sizes: what records are checked against."""
-        return replace(
-            YUE_V1, codebooks=self.codebooks, codebook_size=self.codebook_size,
-            frame_rate=self.frame_rate, silence=0,
-        )
+        return of_codec(self.codebook_size, self.frame_rate)
 
     def setting(self, name: str) -> Any:
         """What a step's key says about a setting: for a model, its fingerprint."""
         prints = dict(self.prints)
         return prints.get(name) if name in MODELS else getattr(self, name)
+
+
+def of_codec(codebook_size: int, frame_rate: int) -> Vocabulary:
+    """YuE's vocabulary, with another codec's sizes."""
+    return replace(YUE_V1, codebook_size=codebook_size, frame_rate=frame_rate, silence=0)
 
 
 @dataclass
