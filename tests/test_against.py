@@ -62,7 +62,10 @@ def test_the_verb_measures_distances_too(
     )
     far = json.loads((tmp_path / "a.json").read_text())["distances"][told]
     assert far["fad"]["value"] > 0 and far["windows"] == {"songs": 2, "reference": 2}
-    assert f"{told}: FAD {far['fad']['value']:.3f}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{told}: FAD {far['fad']['value']:.3f}" in said and "fewer windows than twice" in said
+    page = (tmp_path / "a.html").read_text()
+    assert not far["determined"] and "fewer windows than twice" in page and "Distances" in page
     with pytest.raises(OptionError, match="give a reference"):
         verb.evaluate(tmp_path / "mine", embedder=("clap",), output=tmp_path / "a.html")
     with pytest.raises(OptionError, match="embedder 'clop'"):

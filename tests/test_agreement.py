@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,10 @@ def test_many_metrics_are_json_and_errors_name_the_metric() -> None:
     row = found["metrics"]["good"]
     assert row["systems"] == ["a", "c", "d"] and row["left_out"] == ["b", "e"] and row["n"] == 3
     json.dumps(found, allow_nan=False)
+    poor = {"poor": {"a": 1.0, "b": 2.0}}
+    both = agreement.evaluate({"good": good, **poor}, scores)
+    assert set(both["metrics"]) == {"good"}
+    assert re.match("poor, systems with a score: a, b: .*at least 3", both["failed"]["poor"])
     with pytest.raises(OptionError, match=r"poor, systems with a score: a, b: .*at least 3"):
-        agreement.evaluate({"good": good, "poor": {"a": 1.0, "b": 2.0}}, scores)
+        agreement.evaluate(poor, scores)
     assert agreement.evaluate({}, scores)["metrics"] == {}

@@ -112,6 +112,19 @@ def test_a_control_is_taken_off(paper: Path) -> None:
         agreement_report.compare(metrics, scores=scores, control="loudness")
 
 
+def test_a_metric_of_which_nothing_can_be_said_is_named(paper: Path) -> None:
+    scores = {"a": 1.0, "b": 2.0, "c": 4.0}
+    metrics = {"good": {(s, "1"): v for s, v in scores.items()},
+               "flat": {(s, "1"): 0.0 for s in scores}}
+    found = agreement_report.compare(metrics, scores=scores)
+    assert set(found["systems"]["metrics"]) == {"good"}
+    told = agreement_report.table(found)
+    assert "left out: flat" in told and "0.0 everywhere" in told
+    agreement_report.write(found, paper.parent / "flat")
+    with pytest.raises(OptionError, match="flat, systems with a score"):
+        agreement_report.compare({"flat": metrics["flat"]}, scores=scores)
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="neither scores nor votes"):
         agreement_report.compare({})

@@ -18,6 +18,7 @@ from yue.cli import evaluate as verb
 from yue.errors import FileError, OptionError
 from yue.evaluate import folder, plots, report, run
 from yue.evaluate.options import MeasureOptions
+from yue.evaluate.preference import read_metrics
 
 RATE = 16_000
 LINE = "The river keeps on running down to the sea"
@@ -133,9 +134,36 @@ def test_bad_company_fails_one_song_only(tmp_path: Path) -> None:
         tone(220, 1).save(tmp_path / f"{name}.wav")
     (tmp_path / "a.json").write_text('{"sections": [{"label": "verse", "start": 3, "end": 1}]}')
     (tmp_path / "b.f0.npy").write_bytes(b"no array")
+    tone(220, 1).save(tmp_path / "d.wav")
+    (tmp_path / "d.json").write_text('{"sections": [{"label": "a", "start": 0, "end": 1000}]}')
+    tone(220, 1).save(tmp_path / "e.wav")
+    (tmp_path / "e.json").write_text('{"sections": [{"label": "a", "start": 0, "end": Infinity}]}')
+    six = tone(220, 1)
+    Audio(np.vstack([six.samples] * 6), six.rate).save(tmp_path / "six [1].wav")
     found = run.evaluate_folder(tmp_path)
-    assert set(found.songs) == {"c"}
+    assert set(found.songs) == {"c", "six [1]"}
     assert "no time" in found.failed["a"] and "no f0 file" in found.failed["b"]
+    assert "seconds are expected" in found.failed["d"] and "no time" in found.failed["e"]
+    assert set(run.evaluate_folder(tmp_path / "six [1].wav").songs) == {"six [1]"}
+
+
+def test_what_nobody_foresaw_costs_one_song(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        tone(220, 1).save(tmp_path / f"{name}.wav")
+    real = run.read_song
+    monkeypatch.setattr(run, "read_song", lambda song: 1 / 0 if song.name == "a" else real(song))
+    found = run.evaluate_folder(tmp_path)
+    assert found.failed == {"a": "ZeroDivisionError: division by zero"}
+    assert set(found.songs) == {"b"}
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    for suffix in ("wav", "flac"):
+        tone(220, 1).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(FileError, match=r"a\.flac and a\.wav: which is the song"):
+        run.evaluate_folder(tmp_path)
 
 
 class Page(HTMLParser):
@@ -200,7 +228,9 @@ def test_the_verb_writes_both_and_prints_a_table(
     assert "2 songs" in told.err and str(output) in told.err
     numbers = json.loads(output.with_suffix(".json").read_text())
     row = next(row for row in numbers["table"] if row["name"] == "sound.bandwidth")
-    assert row["paired"] and row["difference"] < 0 and row["interval"][0] <= row["mean"]
+    assert row["pairs"] == 2 and row["difference"] < 0 and row["interval"][0] <= row["mean"]
+    tidy = read_metrics(output.with_suffix(".csv"))["sound.seconds"]
+    assert tidy == {(side, name): 2.0 for side in ("mine", "theirs") for name in ("a", "b")}
     verb.evaluate(tmp_path / "mine" / "a.wav", output=output, processes=1, json=True)
     one = json.loads(capsys.readouterr().out)
     assert one["n"] == 1 and one["table"][0]["interval"] is None and one["against"] is None

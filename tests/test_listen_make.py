@@ -33,9 +33,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 
 def test_loudness_of_the_standards_tone() -> None:
-    """A full-scale 997-Hz sine in one channel: -3.01 LUFS, tolerance 0.1."""
+    """A full-scale 997-Hz sine in one channel of two: -3.01 LUFS, tolerance 0.1."""
     time = np.arange(5 * 48_000) / 48_000
-    tone = Audio(np.sin(2 * np.pi * 997 * time), 48_000)
+    sine = np.sin(2 * np.pi * 997 * time)
+    tone = Audio(np.stack([sine, 0 * sine]), 48_000)
     assert sound.loudness(tone) == pytest.approx(-3.01, abs=0.1)
     both = Audio(np.stack([tone.samples[0]] * 2), 48_000)
     more = sound.loudness(both) - sound.loudness(tone)
@@ -202,6 +203,27 @@ def test_bad_songs_leave_with_their_prompt(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_mono_is_as_loud_as_the_same_in_two_channels(tmp_path: Path) -> None:
+    systems = folders(tmp_path, names=("mono", "stereo"), prompts=1)
+    heard = song(220, 0.2)
+    Audio(heard.samples[0], heard.rate).save(systems[0] / "00.flac")
+    heard.save(systems[1] / "00.flac")
+    key = make(systems, tmp_path / "test", options=ListenOptions(raters=1, pairs=1, anchors=0))
+    gains = {each["system"]: each["gain"] for each in key["files"].values()}
+    assert gains["mono"] == pytest.approx(gains["stereo"], abs=1e-3)
+
+
+def test_songs_too_dull_for_a_low_pass_leave_before_anything_is_written(tmp_path: Path) -> None:
+    systems = folders(tmp_path, prompts=2)
+    for system in systems:
+        Audio.read(system / "01.flac").resample(8000).save(system / "01.flac")
+    options = ListenOptions(raters=1, pairs=1)
+    key = make(systems, tmp_path / "test", options=options)
+    assert "8000 Hz" in key["left_out"]["01"] and key["prompts"] == ["00"]
+    plain = make(systems, tmp_path / "plain", options=options.replace(anchors=0))
+    assert plain["prompts"] == ["00", "01"]
+
+
 def test_mixed_files(tmp_path: Path) -> None:
     """Mono and stereo, rates, formats, lengths; stems beside a song are no songs of their own."""
     systems = [tmp_path / "a", tmp_path / "b"]
@@ -236,7 +258,7 @@ def test_refusals(tmp_path: Path) -> None:
     song(1, 0.1).save(tmp_path / "empty" / "z.flac")
     with pytest.raises(OptionError, match="one song per name"):
         make([systems[0], tmp_path / "empty"], tmp_path / "test")
-    with pytest.raises(OptionError, match="allowed are 1 to 12"):
+    with pytest.raises(OptionError, match=r"pairs = 13 .* allowed are 1 to 12"):
         make(systems, tmp_path / "test", options=ListenOptions(pairs=13))
     with pytest.raises(OptionError, match="--prompts lacks 03"):
         make(systems, tmp_path / "test", prompts={k: PROMPTS[k] for k in ("00", "01", "02")})
@@ -269,7 +291,7 @@ def test_aspects(tmp_path: Path, made: Any) -> None:
 def test_plan() -> None:
     """The paper's test: 5 systems; 194 votes for each of 10 pairs take 162 raters of 12 pairs."""
     found = plan(5, 42, ListenOptions(raters=40, pairs=12))
-    assert found["votes_per_pair"] == 48
+    assert found["votes_per_pair"] == 48 and found["raters_per_song_pair"] == 480 / 420
     assert found["votes_needed"] == {"0.6": 194, "0.55": 783}
     assert found["raters_needed"] == {"0.6": 162, "0.55": 653}
     assert 0.2 < found["power"]["0.6"] < 0.4 < 0.8

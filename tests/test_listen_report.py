@@ -115,11 +115,32 @@ def test_a_rater_who_always_votes_left_shows(figures: dict[str, Any]) -> None:
     liar = figures["raters"][LIAR]
     assert liar["rater"] == LIAR + 1
     assert (liar["lefts"], liar["rights"], liar["left_rate"]) == (12, 0, 1.0)
+    assert (liar["left_answers"], liar["always"]) == (14, "left"), "anchors count too"
     assert liar["favours"] == "left" and liar["side_p_holm"] < 0.01
     assert liar["identical_failed"] == 1
     assert [row["rater"] for row in figures["raters"] if row["favours"]] == [LIAR + 1]
     said = "\n".join(findings(figures))
-    assert "Rater 5 favours the left song: 12 votes for the left, 0 for the right" in said
+    assert "Rater 5 favours the left song: 14 answers for the left, 0 for the right" in said
+
+
+def test_liars_show_in_a_short_test_of_many(tmp_path: Path) -> None:
+    """Six answers each of sixty raters prove nothing by themselves; always the same one does."""
+    key = make(folders(tmp_path, prompts=4), tmp_path / "test", aspects=["musicality"],
+               options=ListenOptions(raters=60, pairs=4))
+    desk = Desk(tmp_path / "test", heard=0.0)
+    for number, token in enumerate(desk.tokens):
+        constant = {3: "A", 5: "="}.get(number)
+        rater = Rater(key, 100 + number)
+        vote_all(desk, token, lambda *asked, c=constant, r=rater: c or r(*asked))
+    held = load(tmp_path / "test")
+    figures = analyse(held, **FEW)
+    left, equal = figures["raters"][3], figures["raters"][5]
+    assert left["side_p_holm"] > 0.05 and left["favours"] == "left"
+    assert (equal["always"], equal["favours"], equal["lowpass_failed"]) == ("equal", None, 1)
+    said = "\n".join(findings(figures))
+    assert "Rater 4 favours the left" in said and "Rater 6 answered every time that both" in said
+    strict = analyse(held, most_failures=0, **FEW)
+    assert {4, 6} <= {row["rater"] for row in strict["raters"] if row["left_out"]}
 
 
 def test_anchors_failed(figures: dict[str, Any]) -> None:

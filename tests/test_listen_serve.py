@@ -16,7 +16,7 @@ import pytest
 from listening import Clock, folders, vote_all
 from yue.errors import FileError, OptionError
 from yue.evaluate.listen import votes
-from yue.evaluate.listen.desk import Desk, RefusedError
+from yue.evaluate.listen.desk import RELEASE, Desk, RefusedError
 from yue.evaluate.listen.make import make
 from yue.evaluate.listen.options import ListenOptions
 from yue.evaluate.listen.serve import LARGEST_BODY, ListenServer
@@ -275,6 +275,8 @@ def test_a_votes_file_cut_in_the_middle_of_a_line(test_folder: Path) -> None:
 @pytest.mark.parametrize("line", [
     b"", b"   ", b"null", b"[]", b'{"kind": "vote"}', b'{"kind": "party", "rater": 1}', b"\xff\xfe",
     b'{"kind": "vote", "rater": "x", "trial": "y", "answers": {}}', b'{"kind": ["vote"]}',
+    b'{"kind": "open", "rater": 1, "trial": "y", "time": null}',
+    b'{"kind": "vote", "rater": 1, "trial": "y", "answers": {}, "seconds": "soon"}',
 ])
 def test_lines_that_are_no_records(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "votes.jsonl"
@@ -320,6 +322,42 @@ def test_by_invitation(test_folder: Path) -> None:
     assert desk.session(desk.tokens[2])["trial"]
 
 
+def test_a_place_without_a_vote_is_free_again(test_folder: Path) -> None:
+    clock = Clock()
+    desk = Desk(test_folder, heard=0.0, clock=clock)
+    tokens = [desk.join() for _ in desk.tokens]
+    assert desk.vote(tokens[0], ballot(desk.session(tokens[0])))["done"] == 1
+    with pytest.raises(RefusedError, match="All places"):
+        desk.join()
+    clock.now += RELEASE
+    desk = Desk(test_folder, heard=0.0, clock=clock)
+    assert [desk.join() for _ in tokens[1:]] == tokens[1:]
+    with pytest.raises(RefusedError, match="All places"):
+        desk.join()
+
+
+def test_half_a_character_costs_no_vote(server: ListenServer, test_folder: Path) -> None:
+    token = server.desk.tokens[0]
+    view = json.loads(request(server, "GET", "/api/session", token=token)[1])
+    status, _, _ = request(
+        server, "POST", "/api/vote", {**ballot(view), "comment": "bad \ud83d"}, token
+    )
+    assert status == 200 and only_votes(test_folder)[0]["comment"] == "bad ?"
+
+
+def test_whatever_goes_wrong_is_answered(
+    server: ListenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.desk, "about", lambda: 1 / 0)
+    status, data, _ = request(server, "GET", "/api/about")
+    assert status == 500 and "load the page anew" in json.loads(data)["error"]
+
+
+def test_every_address_is_told_as_this_machine_s(test_folder: Path) -> None:
+    with ListenServer(Desk(test_folder), host="0.0.0.0", port=0) as server:
+        assert server.links()[0].startswith("http://") and "0.0.0.0" not in server.links()[0]
+
+
 def test_a_full_disk_loses_no_vote_and_says_so(
     server: ListenServer, test_folder: Path
 ) -> None:
@@ -347,6 +385,10 @@ def test_folders_that_are_no_test(tmp_path: Path, test_folder: Path) -> None:
     (test_folder / "test.json").write_text(json.dumps({**public, "format": 99}))
     with pytest.raises(FileError, match="format 99"):
         Desk(test_folder)
+    for held, told in (([], "a JSON object is expected"), ({"format": 1}, "lacks aspects, files")):
+        (test_folder / "test.json").write_text(json.dumps(held))
+        with pytest.raises(FileError, match=told):
+            Desk(test_folder)
 
 
 def test_a_port_that_is_taken(server: ListenServer) -> None:

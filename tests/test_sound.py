@@ -37,9 +37,12 @@ def scaled(audio: Audio, gain: float) -> Audio:
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
 def test_loudness_of_the_standards_tones(rate: int) -> None:
     full = tone(997, rate=rate)
-    assert sound.loudness(full) == pytest.approx(-3.01, abs=0.1)
+    left = Audio(np.vstack([full.samples, 0 * full.samples]), rate)
+    assert sound.loudness(left) == pytest.approx(-3.01, abs=0.1)
     both = Audio(np.vstack([full.samples] * 2), rate)
     assert sound.loudness(both) == pytest.approx(0.0, abs=0.1)
+    for same in (full, Audio(np.vstack([full.samples] * 6), rate)):  # mono: by both speakers
+        assert sound.loudness(same) == pytest.approx(sound.loudness(both), abs=1e-3)
     assert sound.loudness(scaled(both, 10 ** (-23 / 20))) == pytest.approx(-23.0, abs=0.1)
 
 

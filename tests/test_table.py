@@ -43,9 +43,11 @@ def test_pairs_of_songs_see_what_the_means_hide() -> None:
     base = np.random.default_rng(2).normal(0, 10, 20)
     mine, theirs = results((base + 1).tolist()), results(base.tolist())
     (paired,) = table.table(mine, theirs)
-    assert paired.paired and paired.differs and paired.difference == pytest.approx(1)
-    (loose,) = table.table(mine, results(base.tolist(), start=1))
-    assert not loose.paired and not loose.differs
+    assert paired.pairs == 20 and paired.differs and paired.difference == pytest.approx(1)
+    (most,) = table.table(mine, results([*base.tolist()[1:], 500.0], start=1))
+    assert most.pairs == 19 and most.differs and most.difference == pytest.approx(1)
+    (loose,) = table.table(mine, results(base.tolist(), start=15))
+    assert not loose.pairs and not loose.differs
     (alone,) = table.table(results([1.0]), results([2.0]))
     assert alone.difference == -1 and alone.difference_interval is None and not alone.differs
 

@@ -44,7 +44,8 @@ def evaluate(
         "local weights."
     )] = (),
     output: Annotated[Path, Parameter(
-        name=["--output", "-o"], help="The report (.html); its numbers go beside it (.json)."
+        name=["--output", "-o"], help="The report (.html); its numbers go beside it (.json), and "
+        "every value of every song as `yue agree` reads it (.csv)."
     )] = Path("report.html"),
     json: Annotated[bool, Parameter(
         name="--json", negative="", help="Print the numbers as JSON instead of a table."
@@ -57,8 +58,9 @@ def evaluate(
 ) -> None:
     """Measure songs: sound, tempo, key, structure, pitch, words; a table and a report."""
     from yue.evaluate.judge import joined
-    from yue.evaluate.report import page
-    from yue.evaluate.table import table, text_of
+    from yue.evaluate.listen.report import to_csv
+    from yue.evaluate.report import doubt, page
+    from yue.evaluate.table import metric_rows, table, text_of
     from yue.files import write_bytes, write_json
 
     if output.suffix.lower() not in HTML:
@@ -87,11 +89,21 @@ def evaluate(
     rows = table(found.songs, other.songs if other else None, seed=chosen.seed)
     told["table"] = [vars(row) for row in rows]
     numbers = write_json(output.with_suffix(".json"), told)
-    write_bytes(output, page(found, other).encode())
-    say(f"{output} and {numbers}")
+    write_bytes(output, page(found, other, distances).encode())
+    rows_by_song = [
+        row for folder, each in zip(folders, (found, other), strict=False) if each is not None
+        for row in metric_rows(folder.resolve().name, each.songs)
+    ]
+    tidy = write_bytes(output.with_suffix(".csv"), to_csv(rows_by_song).encode())
+    say(f"{output}, {numbers} and {tidy}")
     for name, far in distances.items():
         licence = far["embedder"]["licence"]
-        say(f"{name}: FAD {far['fad']['value']:.3f}, KAD {far['kad']['value']:.4f} ({licence})")
+        why = f"; {doubt(far)}" if doubt(far) else ""
+        say(
+            f"{name}: FAD {far['fad']['value']:.3f}, KAD {far['kad']['value']:.4f} ({licence}){why}"
+        )
+        for song, reason in far["skipped"].items():
+            say(f"{song} was left out of {name}: {reason}")
     print_json(told) if json else sys.stdout.write(text_of(rows))
 
 

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from yue.cli.batch import read_batch
 from yue.cli.console import bars, print_json, say
 from yue.cli.flags import flags_of, group, read_text
+from yue.errors import OptionError
 from yue.evaluate.listen.options import ListenOptions
 
 app = App(
@@ -90,6 +91,8 @@ def serve(
     from yue.evaluate.listen.desk import Desk
     from yue.evaluate.listen.serve import ListenServer
 
+    if not 0 <= heard <= 1:
+        raise OptionError(f"--heard {heard}: allowed is a share, 0 to 1.")
     desk = Desk(test, heard=heard, invited=invited)
     with ListenServer(desk, host, port) as server:
         if desk.damaged:
@@ -152,6 +155,11 @@ def _say_plan(plan: Mapping[str, Any]) -> None:
         f"{plan['systems']} systems, {plan['prompts']} prompts: {plan['votes_per_pair']} votes for "
         "each two systems."
     )
+    if plan["raters_per_song_pair"] < 2:
+        say(
+            f"Each two songs are heard by {plan['raters_per_song_pair']:.1f} raters on average: "
+            "for agreement between raters take fewer prompts, or more raters or pairs."
+        )
     for share, power in plan["power"].items():
         percent = round(100 * float(share))
         say(

@@ -205,10 +205,12 @@ def evaluate(
 
     Per metric what `agree` says over the systems that have both, their names in the order of
     `leave_one_out` (`systems`), those that lack one (`left_out`), and per kind `p_holm`, p adjusted
-    over the metrics. Raises `OptionError` that names the metric.
+    over the metrics. `failed`: metrics of which nothing can be said, such as constant ones, and
+    why. Raises `OptionError` that names the reasons if that is all of them.
     """
     options = {"confidence": confidence, "trials": trials, "resamples": resamples, "seed": seed}
     rows: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
     for name, values in metrics.items():
         systems = [system for system in scores if system in values]
         x, y = [values[system] for system in systems], [scores[system] for system in systems]
@@ -216,14 +218,18 @@ def evaluate(
             found = agree(x, y, **options)  # type: ignore[arg-type]
         except OptionError as error:
             known = ", ".join(systems) or "none"
-            raise OptionError(f"{name}, systems with a score: {known}: {error}") from error
+            failed[name] = f"{name}, systems with a score: {known}: {error}"
+            continue
         left_out = sorted(values.keys() ^ scores.keys())
         rows[name] = {"systems": systems, "left_out": left_out, **found}
+    if failed and not rows:
+        raise OptionError(" ".join(failed.values()))
     for kind in KINDS:
         adjusted = holm([row[kind]["p"] for row in rows.values()])
         for row, p in zip(rows.values(), adjusted, strict=True):
             row[kind]["p_holm"] = p
-    return {"metric": "agreement", "version": VERSION, "options": options, "metrics": rows}
+    return {"metric": "agreement", "version": VERSION, "options": options, "metrics": rows,
+            "failed": failed}
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:

@@ -37,7 +37,8 @@ def compare(
     if control is not None:
         _take_off(found, means, human, control)
     return {
-        "metric": "agreement", "version": VERSION, "scores": dict(human), "means": means,
+        "metric": "agreement", "version": VERSION, "scores": dict(human),
+        "means": {name: means[name] for name in found["metrics"]},
         "scored_by": "win rates of the votes" if scores is None else "scores given",
         "control": control, "systems": found,
         "songs": preference.evaluate(metrics, votes, seed=seed) if votes else None,
@@ -114,6 +115,7 @@ def table(found: Mapping[str, Any]) -> str:
             f"{name:15} {row['n']:3}  {r['value']:6.3f}  {r['p']:6.3f}  {r['p_holm']:6.3f}  "
             f"{span:>14}{votes}".rstrip()
         )
+    lines += [f"left out: {why}" for why in found["systems"]["failed"].values()]
     return "\n".join(lines) + "\n"
 
 

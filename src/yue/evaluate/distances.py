@@ -201,7 +201,8 @@ def evaluate(
     """Songs against a reference, both `{name: (windows, D)}` of one embedding.
 
     `fad`, `fad_infinity`, `kad` with their intervals over songs (`None` for fewer than 3),
-    `per_song` (FAD of each song's windows, `None` for a single window), `windows`, `dimensions`.
+    `per_song` (FAD of each song's windows, `None` for a single window), `windows`, `dimensions`;
+    `determined`: whether there are windows enough, twice the dimensions, for FAD's covariances.
     """
     if not songs or not reference:
         raise OptionError("no songs, or no reference: nothing to compare.")
@@ -215,6 +216,7 @@ def evaluate(
     return {
         "metric": "distances", "version": VERSION, "dimensions": x.shape[1],
         "windows": {"songs": len(x), "reference": len(other)}, "bandwidth": sigma, "seed": seed,
+        "determined": min(len(x), len(other)) >= 2 * x.shape[1],
         **{
             name: {"value": metric(x), "interval": jackknife(metric, songs) if enough else None}
             for name, metric in metrics.items()

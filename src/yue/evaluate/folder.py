@@ -15,6 +15,7 @@ into. A song is known by its path in the folder, without suffix.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ from yue.files import PathLike, read_json
 from yue.lyrics import decode, parse
 from yue.vocab import TRACKS
 
-VERSION = 2
+VERSION = 3
 SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .aif .aiff .au .caf .w64".split())
 """Of files that are taken for audio, whether they can be read or not."""
 MIX = "mix"
+LATEST = 5.0
+"""Seconds that sections may run on behind the sound."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def find_songs(folder: PathLike) -> list[SongFiles]:
     """
     folder = Path(folder)
     if folder.is_file():
-        files, root = sorted(folder.parent.glob(f"{folder.stem}.*")), folder.parent
+        files = sorted(folder.parent.glob(f"{glob.escape(folder.stem)}.*"))
+        root = folder.parent
     elif folder.is_dir():
         files, root = sorted(path for path in folder.rglob("*") if path.is_file()), folder
     else:
@@ -91,7 +95,9 @@ def find_songs(folder: PathLike) -> list[SongFiles]:
     for path in files:
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             base, role = _role(path)
-            found.setdefault(base, {}).setdefault(role, path)
+            known = found.setdefault(base, {}).setdefault(role, path)
+            if known != path:
+                raise FileError(f"{known} and {path.name}: which is the song? Keep one of them.")
     if not found:
         raise FileError(
             f"{folder} holds no songs. Expected audio files ({', '.join(sorted(SUFFIXES))}), stems "
@@ -109,14 +115,21 @@ def read_song(song: SongFiles) -> Work:
     if not isinstance(sections, list):
         raise FileError(f"{song.manifest}: sections must be a list.")
     timed = all(isinstance(each, dict) and {"start", "end"} <= each.keys() for each in sections)
+    mix = sounds.get(MIX) or _sum(sounds)
+    parts = tuple(structure.parts_of(sections)) if timed else ()
+    if parts and parts[-1].end > mix.seconds + LATEST:
+        raise FileError(
+            f"{song.manifest}: its sections end at {parts[-1].end:g}, the song at "
+            f"{mix.seconds:.1f} s: seconds are expected."
+        )
     return Work(
-        mix=sounds.get(MIX) or _sum(sounds),
+        mix=mix,
         vocals=sounds.get("vocals"), accompaniment=sounds.get("accompaniment"),
         texts=tuple(section.text for section in lyrics) or tuple(
             str(each.get("text", "")) for each in sections if isinstance(each, dict)
         ),
         labels=tuple(section.label for section in lyrics),
-        parts=tuple(structure.parts_of(sections)) if timed else (),
+        parts=parts,
         asked=tuple(structure.load(song.asked)) if song.asked else (),
         f0=f0.load(song.f0) if song.f0 else None,
     )

@@ -19,7 +19,7 @@ from yue.evaluate.folder import SongFiles, read_song
 from yue.evaluate.listen.report_page import STYLE
 from yue.evaluate.run import Evaluation
 from yue.evaluate.sound import loudness
-from yue.evaluate.table import Row, columns, numbers, short, span, table
+from yue.evaluate.table import Row, cells, columns, numbers, short, span, table
 
 PLAYERS = 12
 SECONDS = 60.0
@@ -40,12 +40,16 @@ HOW = (
 )
 
 
-def page(found: Evaluation, against: Evaluation | None = None) -> str:
-    """The report as one HTML page."""
+def page(
+    found: Evaluation, against: Evaluation | None = None,
+    far: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """The report as one HTML page; `far`: distances by embedder, from `against.compare`."""
     reference = against.songs if against else None
     rows = table(found.songs, reference, seed=found.options["seed"])
     parts = [
         _section("All songs", _summary(found, against) + _table(rows)),
+        *([_section("Distances", _distances(far))] if far else []),
         _section("Spread", _violins(found, against)),
         *(_song(name, found) for name in list(found.songs)[:PLAYERS]),
     ]
@@ -86,16 +90,36 @@ def _table(rows: Sequence[Row]) -> str:
     """The table of all values."""
     compared = any(row.reference is not None for row in rows)
     head = ["value", "n", "mean", "95 %", "median"]
-    head += ["reference", "difference", "95 %"] if compared else []
-    lines = []
-    for row in rows:
-        cells = [row.name, str(row.n), short(row.mean), span(row.interval), short(row.median)]
-        if compared:
-            star = " *" if row.differs else ""
-            cells += [short(row.reference), short(row.difference)]
-            cells += [span(row.difference_interval) + star]
-        lines.append(cells)
-    return _cells(head, lines)
+    head += ["reference", "difference", "95 %", "pairs"] if compared else []
+    return _cells(head, [cells(row, compared) for row in rows])
+
+
+def _distances(far: Mapping[str, Mapping[str, Any]]) -> str:
+    """FAD, KAD and KL per embedder, and what was left out."""
+    head = ["embedder", "FAD", "95 %", "FAD at infinity", "KAD", "95 %", "KL", "windows", ""]
+    rows, skipped = [], ""
+    for name, told in far.items():
+        infinity = told["fad_infinity"] or {}
+        rows.append([
+            name, short(told["fad"]["value"]), span(told["fad"]["interval"]),
+            short(infinity.get("value")), short(told["kad"]["value"]),
+            span(told["kad"]["interval"]), short(told["kl_ast"]),
+            f"{told['windows']['songs']} / {told['windows']['reference']}",
+            doubt(told),
+        ])
+        for song, reason in told["skipped"].items():
+            skipped += f"<p class='bad'>{_e(song)} was left out of {_e(name)}: {_e(reason)}</p>"
+    return _cells(head, rows) + skipped
+
+
+def doubt(far: Mapping[str, Any]) -> str:
+    """Why a Fréchet distance is not to be believed; empty if it may be."""
+    if far["determined"]:
+        return ""
+    return (
+        f"fewer windows than twice the {far['dimensions']} dimensions: FAD and FAD at infinity say "
+        "little, KAD holds"
+    )
 
 
 def _violins(found: Evaluation, against: Evaluation | None) -> str:

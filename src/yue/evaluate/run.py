@@ -125,6 +125,8 @@ def _measured(job: Job) -> Outcome:
             write_json(kept, records)
     except (YueError, MemoryError) as error:
         return song.name, None, str(error) or "not enough memory."
+    except Exception as error:  # noqa: BLE001 - one song must not cost the others
+        return song.name, None, f"{type(error).__name__}: {error}"
     return song.name, records, ""
 
 

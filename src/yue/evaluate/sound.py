@@ -3,13 +3,15 @@
 In goes `Audio`: the mix, and the stems if there are any. Out come numbers; what does not exist is
 `None` (the loudness of silence, the leakage of stems that are not there).
 
-Conventions. Loudness: integrated, ITU-R BS.1770-4, LUFS (pyloudnorm). True peak: dB of full scale
-after fourfold oversampling. Clipped: samples in runs of at least three at the digital ceiling, as a
-share of all. Silence: 50-ms frames below -60 dB of full scale. Bandwidth: the highest frequency at
-which the mean spectrum is within 80 dB of its maximum. Leakage of one stem into another: the share
-of the other's energy that is a linear, time-invariant copy of the first (magnitude-squared
-coherence, less its bias), in dB; stems that play the same notes are not told from stems that leak,
-so it is an upper bound.
+Conventions. Loudness: integrated, ITU-R BS.1770-4, LUFS (pyloudnorm), of what two speakers play: a
+mono file is on both, so it is 3 LU louder than in one channel of two; of more than five channels,
+their mean is. True peak: dB of full scale after fourfold oversampling. Clipped: samples in runs of
+at least three at the digital ceiling, as a share of all: the tops of a low tone at full scale
+count, what was clipped and then turned down does not. Silence: 50-ms frames below -60 dB of full
+scale. Bandwidth: the highest frequency at which the mean spectrum is within 80 dB of its maximum.
+Leakage of one stem into another: the share of the other's energy that is a linear, time-invariant
+copy of the first (magnitude-squared coherence, less its bias), in dB; stems that play the same
+notes are not told from stems that leak, so it is an upper bound.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from yue.evaluate.needs import need
 from yue.evaluate.record import record
 from yue.evaluate.spectrum import decibels, finite, stft
 
-VERSION = 1
+VERSION = 2
 GATE = 0.4
 """Seconds of the loudness gate: shorter sound has no loudness."""
+MOST_CHANNELS = 5
+"""Of those that BS.1770 has weights for."""
 OVERSAMPLING = 4
 CEILING = 1 - 2 / 2**15
 """The two highest levels of 16 bits count as the ceiling."""
@@ -53,8 +57,15 @@ def loudness(audio: Audio) -> float | None:
         return None
     meter = need("pyloudnorm").Meter(audio.rate)
     with np.errstate(divide="ignore"):
-        found = float(meter.integrated_loudness(audio.samples.T.astype(np.float64)))
+        found = float(meter.integrated_loudness(_played(audio).T.astype(np.float64)))
     return found if np.isfinite(found) else None
+
+
+def _played(audio: Audio) -> np.ndarray:
+    """What speakers play, `(channels, n)`: mono on two of them."""
+    if 2 <= len(audio.samples) <= MOST_CHANNELS:
+        return audio.samples
+    return np.repeat(audio.mono().samples, 2, axis=0)
 
 
 def true_peak(audio: Audio) -> float | None:

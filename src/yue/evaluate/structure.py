@@ -9,6 +9,7 @@ a whole song needs no sections: the share of it that returns elsewhere.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ def parts_of(sections: Sequence[Mapping[str, Any]]) -> list[Part]:
             f"sections do not fit ({error!r}): expected objects with label, start and end."
         ) from error
     for part in found:
-        if not 0 <= part.start <= part.end:
+        if not 0 <= part.start <= part.end < math.inf:
             raise FileError(f"section {part.label!r} from {part.start} s to {part.end} s: no time.")
     return found
 

@@ -3,7 +3,8 @@
 In go records per song, `{song: {metric: record}}`; out come rows: `metric.value`, how many songs
 have it, mean and median, and a 95 % interval of the mean by the percentile bootstrap over songs
 (seeded; too narrow for fewer than some ten songs, and missing for one). Against a reference: the
-difference of means with its interval, paired where both hold songs of the same names.
+difference of means with its interval. Where at least half of the smaller side's songs have a song
+of the same name on the other, it is the mean difference of these pairs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Row:
     reference_n: int = 0
     difference: float | None = None
     difference_interval: Interval | None = None
-    paired: bool = False
+    pairs: int = 0
+    """Songs of both sides that the difference is taken over; 0: of the means of all."""
 
     @property
     def differs(self) -> bool:
@@ -65,6 +67,14 @@ def columns(results: Results) -> dict[str, dict[str, float]]:
     return found
 
 
+def metric_rows(system: str, results: Results) -> list[dict[str, Any]]:
+    """Every value of every song, tidy: system, song, metric, value."""
+    return [
+        {"system": system, "song": song, "metric": name, "value": value}
+        for name, values in columns(results).items() for song, value in values.items()
+    ]
+
+
 def table(results: Results, against: Results | None = None, *, seed: int = 0) -> list[Row]:
     """One row per value that any song has, in order of appearance."""
     reference = columns(against) if against else {}
@@ -82,15 +92,15 @@ def text_of(rows: Sequence[Row]) -> str:
     """The table as lines of aligned columns."""
     compared = any(row.reference is not None for row in rows)
     head = ["value", "n", "mean", "95 %", "median"]
-    head += ["reference", "difference", "95 %"] if compared else []
-    cells = [head, *(_cells(row, compared) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    head += ["reference", "difference", "95 %", "pairs"] if compared else []
+    lines = [head, *(cells(row, compared) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
         "  ".join(
             cell.ljust(width) if place == 0 else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip() + "\n"
-        for line in cells
+        for line in lines
     )
 
 
@@ -104,14 +114,14 @@ def span(found: Interval | None) -> str:
     return "-" if found is None else f"[{short(found[0])}, {short(found[1])}]"
 
 
-def _cells(row: Row, compared: bool) -> list[str]:
+def cells(row: Row, compared: bool) -> list[str]:
     """One line of the table; a star marks a difference whose interval leaves out 0."""
-    cells = [row.name, str(row.n), short(row.mean), span(row.interval), short(row.median)]
+    told = [row.name, str(row.n), short(row.mean), span(row.interval), short(row.median)]
     if compared:
         star = " *" if row.differs else ""
-        cells += [short(row.reference), short(row.difference)]
-        cells += [span(row.difference_interval) + star]
-    return cells
+        told += [short(row.reference), short(row.difference)]
+        told += [span(row.difference_interval) + star, str(row.pairs or "-")]
+    return told
 
 
 def _row(
@@ -126,16 +136,18 @@ def _row(
     if not reference:
         return Row(**plain)
     other = np.array(list(reference.values()))
-    paired = values.keys() == reference.keys() and len(mine) > 1
+    both = [song for song in values if song in reference]
+    drawn, fewer = None, min(len(mine), len(other))
+    paired = len(both) > 1 and 2 * len(both) >= fewer
+    difference = float(mine.mean() - other.mean())
     if paired:
-        drawn = _means(np.array([values[song] - reference[song] for song in values]), seed)
-    elif min(len(mine), len(other)) > 1:
+        each = np.array([values[song] - reference[song] for song in both])
+        difference, drawn = float(each.mean()), _means(each, seed)
+    elif fewer > 1:
         drawn = _means(mine, seed) - _means(other, seed + 1)
-    else:
-        drawn = None
     return Row(
-        **plain, reference=float(other.mean()), reference_n=len(other), paired=paired,
-        difference=float(mine.mean() - other.mean()),
+        **plain, reference=float(other.mean()), reference_n=len(other),
+        pairs=len(both) if paired else 0, difference=difference,
         difference_interval=None if drawn is None else _percentiles(drawn),
     )
 

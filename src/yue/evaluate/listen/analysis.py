@@ -31,6 +31,8 @@ from yue.evaluate.listen.statistics import (
     wilson,
 )
 
+FEWEST_ALIKE = 5
+"""Answers from which always the same one is worth a word, whatever its p."""
 ALPHA = 0.05
 """Adjusted p below which a rater is said to favour a side."""
 FEWEST_RESAMPLES = 100
@@ -142,8 +144,9 @@ def aspect_figures(
 def rater_figures(held: Votes) -> list[dict[str, Any]]:
     """Per rater, counted from 1: votes, anchors failed, how often the left song won, with its p.
 
-    On an identical pair anything but equal is a failure; on a low-passed one, preferring the
-    low-passed song. Both by musicality, or else the first aspect of the test.
+    On an identical pair anything but equal is a failure; on a low-passed one, anything but
+    preferring the whole song. Sides are counted over anchors too. All by musicality, or else the
+    first aspect of the test. `always`: the one answer that a rater gave, left, right or equal.
     """
     aspect = OVERALL.key if OVERALL.key in held.aspects else next(iter(held.aspects))
     rows = [
@@ -152,7 +155,8 @@ def rater_figures(held: Votes) -> list[dict[str, Any]]:
     ]
     for row, p in zip(rows, holm([row["side_p"] for row in rows]), strict=True):
         row["side_p_holm"] = p
-        row["favours"] = None if p >= ALPHA else "left" if row["left_rate"] > 0.5 else "right"
+        more = "left" if row["left_answers"] > row["right_answers"] else "right"
+        row["favours"] = more if p < ALPHA or row["always"] == more else None
     return rows
 
 
@@ -283,7 +287,12 @@ def _rater(rater: int, rows: Sequence[Vote], aspect: str) -> dict[str, Any]:
     same = [vote for vote in rows if vote.kind == IDENTICAL]
     filtered = [vote for vote in rows if vote.kind == LOWPASS]
     failed_same = sum(vote.answers[aspect] != "=" for vote in same)
-    failed_filtered = sum(vote.answers[aspect] == vote.worse for vote in filtered)
+    better = {"A": "B", "B": "A"}
+    failed_filtered = sum(
+        vote.answers[aspect] != better.get(vote.worse or "") for vote in filtered
+    )
+    every = [vote.answers[aspect] for vote in rows]
+    alike = len(every) >= FEWEST_ALIKE and len(set(every)) == 1
     times = [vote.seconds for vote in rows if not math.isnan(vote.seconds)]
     return {
         "rater": rater + 1,
@@ -295,6 +304,8 @@ def _rater(rater: int, rows: Sequence[Vote], aspect: str) -> dict[str, Any]:
         "lefts": lefts, "rights": rights,
         "left_rate": lefts / (lefts + rights) if lefts + rights else None,
         "left_interval": list(wilson(lefts, lefts + rights)),
-        "side_p": sign_test(lefts, rights),
+        "left_answers": every.count("A"), "right_answers": every.count("B"),
+        "side_p": sign_test(every.count("A"), every.count("B")),
+        "always": {"A": "left", "B": "right", "=": "equal"}[every[0]] if alike else None,
         "median_seconds": float(np.median(times)) if times else None,
     }

@@ -71,7 +71,7 @@ def _check(systems: int, prompts: int, raters: int, size: int) -> None:
     most = math.comb(systems, 2) * prompts
     if not 1 <= size <= most:
         raise OptionError(
-            f"{size} comparisons per rater: allowed are 1 to {most} ({systems} systems and "
+            f"pairs = {size} comparisons per rater: allowed are 1 to {most} ({systems} systems and "
             f"{prompts} prompts have no more)."
         )
 

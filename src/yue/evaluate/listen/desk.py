@@ -20,6 +20,8 @@ from yue.evaluate.listen import votes
 from yue.evaluate.listen.aspects import ANSWERS
 from yue.evaluate.listen.folder import AUDIO, VOTES, read_test
 
+RELEASE = 6 * 3600.0
+"""Seconds after which a place that was taken, but from which no vote came, is free again."""
 SLACK = 1.0
 """Seconds that a song may be heard short of what is demanded: fades, clocks, the last buffer."""
 LONGEST_COMMENT = 1_000
@@ -49,7 +51,7 @@ class Desk:
         self.audio = {name: folder / AUDIO / name for name in self.test["files"]}
         self._journal, self._clock, self._lock = folder / VOTES, clock, threading.Lock()
         self._raters = {rater["token"]: n for n, rater in enumerate(self.test["raters"])}
-        self._joined: set[int] = set()
+        self._joined: dict[int, float] = {}
         self._opened: dict[tuple[int, str], float] = {}
         self._voted: dict[tuple[int, str], dict[str, str]] = {}
         journal = votes.read(self._journal)
@@ -81,14 +83,22 @@ class Desk:
         }
 
     def join(self) -> str:
-        """A place for a new rater: the token of the first session that nobody has begun."""
+        """A place for a new rater: the token of the first session that nobody has begun, or of one
+        that was begun long ago without a single vote.
+        """
         with self._lock:
             if self.invited:
                 raise RefusedError(HTTPStatus.FORBIDDEN, "By invitation only: use your link.")
-            for token, rater in self._raters.items():
-                if rater not in self._joined:
-                    self._write({"kind": "join", "rater": rater})
-                    return token
+            voted = {rater for rater, _ in self._voted}
+            for is_free in (
+                lambda rater: rater not in self._joined,
+                lambda rater: rater not in voted
+                and self._clock() - self._joined[rater] >= RELEASE,
+            ):
+                for token, rater in self._raters.items():
+                    if is_free(rater):
+                        self._write({"kind": "join", "rater": rater})
+                        return token
         raise RefusedError(HTTPStatus.CONFLICT, "All places in this test are taken. Thank you!")
 
     def session(self, token: str) -> dict[str, Any]:
@@ -186,7 +196,7 @@ class Desk:
     def _remember(self, record: Mapping[str, Any]) -> None:
         """Take over a record that is on the disk; the first vote on a pair stands."""
         rater = record["rater"]
-        self._joined.add(rater)
+        self._joined[rater] = float(record.get("time", 0.0))
         if record["kind"] == "open":
             self._opened.setdefault((rater, record["trial"]), float(record.get("time", 0.0)))
         if record["kind"] == "vote":
@@ -211,4 +221,5 @@ def _comment(value: Any) -> str:
     """A comment of bounded length."""
     if not isinstance(value, str):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "comment: text is expected.")
-    return value.strip()[:LONGEST_COMMENT]
+    told = value.encode("utf-8", "replace").decode()  # half of a pair of surrogates is no text
+    return told.strip()[:LONGEST_COMMENT]

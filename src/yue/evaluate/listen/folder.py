@@ -16,22 +16,26 @@ PAIR, LOWPASS, IDENTICAL = "pair", "lowpass", "identical"
 
 def read_test(folder: Path) -> dict[str, Any]:
     """What the server may know: questions, prompts, files, sessions. Raises `FileError`."""
-    return _read(folder / TEST)
+    return _read(folder / TEST, ("aspects", "files", "prompts", "raters", "test", "title"))
 
 
 def read_key(folder: Path) -> dict[str, Any]:
     """Which file is whose. Raises `FileError`."""
-    return _read(folder / KEY)
+    return _read(folder / KEY, ("systems", "trials"))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A file of the test in the format of this version."""
+def _read(path: Path, fields: tuple[str, ...]) -> dict[str, Any]:
+    """A file of the test in the format of this version, with all its fields."""
     if not path.is_file():
         raise FileError(f"there is no {path}: make a listening test with `yue listen make`.")
-    held: dict[str, Any] = read_json(path)
+    held: Any = read_json(path)
+    if not isinstance(held, dict):
+        raise FileError(f"{path} is no part of a listening test: a JSON object is expected.")
     if held.get("format") != FORMAT:
         raise FileError(
             f"{path} has format {held.get('format')!r}, this version reads {FORMAT}: make the test "
             "anew."
         )
+    if missing := [name for name in fields if name not in held]:
+        raise FileError(f"{path} lacks {', '.join(missing)}: make the test anew.")
     return held

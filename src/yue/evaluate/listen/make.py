@@ -39,6 +39,7 @@ def plan(systems: int, prompts: int, options: ListenOptions) -> dict[str, Any]:
         "prompts": prompts,
         "pairs_of_systems": pairs,
         "votes_per_pair": votes,
+        "raters_per_song_pair": options.raters * options.pairs / (pairs * prompts),
         "power": {str(share): statistics.power_of(votes, share) for share in PREFERENCES},
         "votes_needed": {str(share): count for share, count in needed.items()},
         "raters_needed": {
@@ -71,7 +72,7 @@ def make(
     if prompts is not None and (unknown := [name for name in songs.prompts if name not in prompts]):
         raise OptionError(f"--prompts lacks {', '.join(unknown)}: each song needs its prompt.")
     blocks(len(songs.systems), len(songs.prompts), options.raters, options.pairs)
-    levels, songs = measure(songs, options.seconds, progress)
+    levels, songs = measure(songs, options.seconds, progress, anchors=bool(options.anchors))
     sessions = blocks(
         len(songs.systems), len(songs.prompts), options.raters, options.pairs, seed=options.seed
     )

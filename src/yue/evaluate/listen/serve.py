@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,7 @@ from yue.evaluate.listen.desk import Desk, RefusedError
 PAGE = Path(__file__).parent / "page"
 HOST, PORT = "127.0.0.1", 8765
 LARGEST_BODY = 64 * 1024
+EVERY_ADDRESS = ("0.0.0.0", "::")
 PATIENCE = 60
 """Seconds without a byte after which a connection is given up."""
 
@@ -66,12 +68,22 @@ class ListenServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The address of the page."""
-        host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}/"
+        host, port = str(self.server_address[0]), self.server_address[1]
+        return f"http://{_outward() if host in EVERY_ADDRESS else host}:{port}/"
 
     def links(self, url: str | None = None) -> list[str]:
         """The address of each rater's session, under the `url` that raters use."""
         return [f"{url or self.url}#{token}" for token in self.desk.tokens]
+
+
+def _outward() -> str:
+    """This machine's address in its network; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address that belongs to nobody (RFC 5737)
+        except OSError:
+            return HOST
+        return str(probe.getsockname()[0])
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -125,6 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
         except FileError as error:
             self.log_error("%s", error)
             message = "The vote could not be kept. Please wait a moment and try again."
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": message})
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an answer, whatever it was
+            self.log_error("%s: %s", type(error).__name__, error)
+            message = "Something went wrong here. Please load the page anew."
             self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": message})
 
     def _body(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is done to a song before it is heard: its loudness measured, and a 3.5-kHz low-pass.
 
-Loudness is ITU-R BS.1770's integrated loudness in LUFS (pyloudnorm). Gains are in dB, 0 or below:
+Loudness is `yue.evaluate.sound`'s, in LUFS. Gains are in dB, 0 or below:
 a song is only ever turned down, so nothing is clipped or limited.
 """
 
@@ -13,23 +13,21 @@ import numpy as np
 from yue.audio import Audio
 from yue.errors import AudioError
 from yue.evaluate.needs import need
+from yue.evaluate.sound import GATE
+from yue.evaluate.sound import loudness as integrated
 
 LOWPASS = 3500.0
 """Hz up to which an anchor is left whole, as in ITU-R BS.1534; half a kHz above, 40 dB are gone."""
 LOWPASS_WIDTH = 500.0
 LOWPASS_DEPTH = 60.0
-SHORTEST = 0.4
-"""Seconds below which BS.1770 has no block to measure."""
 
 
 def loudness(audio: Audio) -> float:
     """Integrated loudness in LUFS. Raises `AudioError` for silence and for less than 0.4 s."""
-    if audio.seconds < SHORTEST:
-        raise AudioError(f"{audio.seconds:.2f} s: loudness needs at least {SHORTEST} s.")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        meter = need("pyloudnorm").Meter(audio.rate)
-        value = float(meter.integrated_loudness(audio.samples.T.astype(np.float64)))
-    if not math.isfinite(value):
+    if audio.seconds < GATE:
+        raise AudioError(f"{audio.seconds:.2f} s: loudness needs at least {GATE} s.")
+    value = integrated(audio)
+    if value is None:
         raise AudioError("it is silent: there is nothing to compare.")
     return value
 
@@ -45,11 +43,19 @@ def turned_down(audio: Audio, gain: float) -> Audio:
     return Audio(audio.samples * np.float32(10 ** (gain / 20)), audio.rate)
 
 
+def check_rate(audio: Audio) -> None:
+    """Raise `AudioError` where a low-pass would leave everything."""
+    if audio.rate <= 2 * (LOWPASS + LOWPASS_WIDTH):
+        raise AudioError(
+            f"{audio.rate} Hz: a 3.5-kHz low-pass would change nothing to speak of (anchors = 0 "
+            "needs none)."
+        )
+
+
 def low_passed(audio: Audio) -> Audio:
     """The sound up to 3.5 kHz: a linear-phase filter, aligned with the original to the sample."""
     signal = need("scipy.signal")
-    if audio.rate <= 2 * (LOWPASS + LOWPASS_WIDTH):
-        raise AudioError(f"{audio.rate} Hz: a 3.5-kHz low-pass would change nothing to speak of.")
+    check_rate(audio)
     taps, beta = signal.kaiserord(LOWPASS_DEPTH, LOWPASS_WIDTH / (audio.rate / 2))
     cutoff = LOWPASS + LOWPASS_WIDTH / 2
     kernel = signal.firwin(taps | 1, cutoff, window=("kaiser", beta), fs=audio.rate)

@@ -65,9 +65,10 @@ def find(folders: Sequence[Path]) -> Songs:
 
 
 def measure(
-    songs: Songs, seconds: float | None, progress: Progress
+    songs: Songs, seconds: float | None, progress: Progress, *, anchors: bool = True
 ) -> tuple[Levels, Songs]:
-    """The levels of all songs; prompts with a song that cannot be read or is silent are left out.
+    """The levels of all songs; prompts with a song that cannot be read or is silent are left out,
+    and, for a test with `anchors`, those whose sample rate is too low for one.
 
     Raises `FileError` that names every such song if no prompt remains.
     """
@@ -77,6 +78,8 @@ def measure(
         for system in songs.systems:
             try:
                 audio = Audio.read(songs.paths[system][prompt], end=seconds)
+                if anchors:
+                    sound.check_rate(audio)
                 levels[system, prompt] = sound.loudness(audio), sound.loudest(audio)
             except AudioError as error:
                 left_out[prompt] = f"{songs.paths[system][prompt]}: {error}"

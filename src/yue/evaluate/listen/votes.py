@@ -21,6 +21,8 @@ FIELDS: dict[str, dict[str, type]] = {
     "vote": {"rater": int, "trial": str, "answers": dict},
 }
 """Kinds of records, and what each must hold."""
+NUMBERS = ("time", "seconds")
+"""What a record may hold, as numbers."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
         return None
     fields = FIELDS.get(str(record.get("kind"))) if isinstance(record, dict) else None
     if fields is None or not all(isinstance(record.get(key), fields[key]) for key in fields):
+        return None
+    if not all(type(record.get(key, 0)) in (int, float) for key in NUMBERS):
         return None
     known: dict[str, Any] = record
     return known

@@ -17,9 +17,11 @@ def findings(figures: Mapping[str, Any]) -> list[str]:
         name = f"Rater {row['rater']}"
         if row["favours"]:
             said.append(
-                f"{name} favours the {row['favours']} song: {row['lefts']} votes for the left, "
-                f"{row['rights']} for the right (p {p_value(row['side_p_holm'])})."
+                f"{name} favours the {row['favours']} song: {row['left_answers']} answers for the "
+                f"left, {row['right_answers']} for the right (p {p_value(row['side_p_holm'])})."
             )
+        if row["always"] == "equal":
+            said.append(f"{name} answered every time that both are equal.")
         if row["failed"]:
             said.append(
                 f"{name} failed {row['failed']} of {row['identical'] + row['lowpass']} anchors"
