@@ -82,3 +82,15 @@ def export(
     from yue.train.export import export as write
 
     sys.stdout.write(f"{write(run, out, best=best, merge=merge)}\n")
+
+
+def average(
+    out: Annotated[Path, Parameter(help="Model directory to write.")],
+    *models: Annotated[Path, Parameter(
+        help="Two or more model directories of the same sizes, trained from one another."
+    )],
+) -> None:
+    """Write the mean of language models' weights: the old skill beside the new one."""
+    from yue.train.average import average as write
+
+    sys.stdout.write(f"{write(models, out)}\n")
