@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from yue.data.harmony import CLASSES
@@ -23,13 +24,16 @@ def default_layers(count: int) -> tuple[int, ...]:
 
 
 class Readers(nn.Module):
-    """A linear map (width -> `CLASSES`) for each of some layers."""
+    """A linear map (width -> `CLASSES`) for each of some layers, the same for the same seed."""
 
-    def __init__(self, width: int, layers: Sequence[int]) -> None:
+    def __init__(self, width: int, layers: Sequence[int], seed: int) -> None:
         super().__init__()
         self.maps = nn.ModuleDict(
             {str(layer): nn.Linear(width, CLASSES, bias=False) for layer in layers}
         )
+        source = torch.Generator().manual_seed(seed)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=width**-0.5, generator=source)
 
     def __len__(self) -> int:
         return len(self.maps)

@@ -464,7 +464,7 @@ def objective_of(options: RunOptions, start: model.Start) -> Objective:
     return Objective(
         start.llama, options.guide, groups=len(labels_of(options)) * len(KINDS),
         recompute=options.loop.recompute, drawn=drawn_ids(options, start.forms.vocabulary),
-        harmonised=options.harmony,
+        harmonised=options.harmony, seed=options.seed,
     )
 
 

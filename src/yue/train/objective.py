@@ -37,7 +37,7 @@ class Objective(nn.Module):
 
     def __init__(
         self, llama: Llama, guided: GuideOptions, *, groups: int, recompute: bool = False,
-        drawn: range | None = None, harmonised: HarmonyOptions | None = None,
+        drawn: range | None = None, harmonised: HarmonyOptions | None = None, seed: int = 0,
     ) -> None:
         super().__init__()
         self.llama = llama
@@ -50,7 +50,7 @@ class Objective(nn.Module):
         self.readers: harmony.Readers | None = None
         if harmonised is not None and harmonised.weight:
             layers = harmonised.layers or harmony.default_layers(depth)
-            self.readers = harmony.Readers(llama.config.hidden_size, layers)
+            self.readers = harmony.Readers(llama.config.hidden_size, layers, seed)
 
     def forward(self, batch: Batch) -> Losses:
         """One row of documents -> its summed losses."""
