@@ -25,7 +25,7 @@ from yue.render import render
 from yue.stage2 import decoder_of, refine_track
 from yue.train import report
 from yue.train.clips import REST, UNKNOWN, UNPITCHED, Clips, labels_of
-from yue.train.codec import METRICS, CodecRun, Trainer, TrainingError
+from yue.train.codec import CodecRun, Trainer, TrainingError
 from yue.train.config import ModelOptions
 from yue.train.model import new_config, new_llama, new_vocabulary
 
@@ -208,7 +208,7 @@ def test_an_interrupted_run_is_saved_and_its_metrics_go_on(songs: Path, tmp_path
     cut = Trainer(config(songs, save_every=100), tmp_path / "run")
     assert not cut.train(stop=stop)
     assert (cut.at.phase, cut.at.step) == (1, 2)
-    with (tmp_path / "run" / METRICS).open("a") as file:
+    with (tmp_path / "run" / report.METRICS).open("a") as file:
         file.write('{"phase": 1, "step": 3, "norm": 1.0}\n{"phase": 1, ')
     assert Trainer(config(songs), tmp_path / "run", resume=True).train()
     steps = [(row["phase"], row["step"]) for row in report.read(tmp_path / "run")]

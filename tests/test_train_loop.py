@@ -319,6 +319,9 @@ def test_no_songs(tmp_path: Path, data: Path) -> None:
         train(options(tmp_path / "run", tmp_path / "nowhere"))
     with pytest.raises(OptionError, match="spells no phones"):
         train(options(tmp_path / "b", data, model={"tokenizer": "bytes"}, guide={"weight": 1.0}))
+    for name in ("guide", "harmony"):
+        with pytest.raises(OptionError, match=rf"{name}\.layers = \[3\]: the model has 3"):
+            train(options(tmp_path / "b", data, **{name: {"weight": 1.0, "layers": [3]}}))
 
 
 def test_a_loss_that_is_no_number(tmp_path: Path, data: Path) -> None:

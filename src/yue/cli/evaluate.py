@@ -98,7 +98,7 @@ def evaluate(
     say(f"{output}, {numbers} and {tidy}")
     for name, far in distances.items():
         licence = far["embedder"]["licence"]
-        why = f"; {doubt(far)}" if doubt(far) else ""
+        why = f"; {doubted}" if (doubted := doubt(far)) else ""
         say(
             f"{name}: FAD {far['fad']['value']:.3f}, KAD {far['kad']['value']:.4f} ({licence}){why}"
         )

@@ -21,9 +21,12 @@ def chord_steps(record: Record, part: Part) -> np.ndarray:
 
     The class is the chord's number in `CHORD_LABELS` times `STEPS`, plus its step.
     """
-    classes = np.zeros(record.frames, np.int16)
+    classes = np.zeros(part.end - part.start, np.int16)
     for chord in record.chords:
-        length = chord.end - chord.start
-        step = np.arange(length) * STEPS // length
-        classes[chord.start : chord.end] = 1 + CHORD_LABELS.index(chord.label) * STEPS + step
-    return classes[part.start : part.end]
+        first, last = max(chord.start, part.start), min(chord.end, part.end)
+        if first < last:
+            step = np.arange(first - chord.start, last - chord.start) * STEPS
+            classes[first - part.start : last - part.start] = (
+                1 + CHORD_LABELS.index(chord.label) * STEPS + step // (chord.end - chord.start)
+            )
+    return classes

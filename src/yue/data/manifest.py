@@ -114,10 +114,10 @@ class Manifest:
             report = json.loads(held.pop("report"))
             yield Song(**held, report=report)
 
-    def tries(self, name: str) -> int:
-        """How often work on a song began in the leading process and was not heard of again."""
-        row = self._db.execute("select count from tries where song = ?", [name]).fetchone()
-        return row[0] if row else 0
+    def tries(self) -> dict[str, int]:
+        """Songs on which work began in the leading process and was not heard of again; how often.
+        """
+        return dict(self._db.execute("select song, count from tries"))
 
     def try_(self, name: str) -> None:
         """Note that work on a song begins; `keep` forgets it."""

@@ -87,7 +87,9 @@ def prepare(
             task for task in _tasks(found.songs, manifest)
             if _is_open(task, manifest, store, plan)
         ]
-        for task in [task for task in tasks if manifest.tries(task["id"]) >= MOST_TRIES]:
+        tries = manifest.tries()
+        fatal = [task for task in tasks if tries.get(task["id"], 0) >= MOST_TRIES]
+        for task in fatal:
             _settle(died(task), manifest)
             tasks.remove(task)
         # 3. The work, song by song.
@@ -96,7 +98,7 @@ def prepare(
         ran: Counter[str] = Counter()
         queue: Iterable[Task] = tasks
         if options.executor == "serial":
-            tasks.sort(key=lambda task: manifest.tries(task["id"]))
+            tasks.sort(key=lambda task: tries.get(task["id"], 0))
             queue = _noted(tasks, manifest)
         outcomes = executor(worker, queue, _workers(options))
         try:

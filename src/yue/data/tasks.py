@@ -143,10 +143,8 @@ def _codes(ids: Iterable[int], role: int, kinds: np.ndarray | int = 0) -> Sequen
 def join(parts: Iterable[Sequence]) -> Sequence:
     """All parts in a row."""
     kept = list(parts) or [_plain([])]
-    return Sequence(*(
-        np.concatenate([getattr(part, name) for part in kept])
-        for name in ("ids", "roles", "kinds", "back", "harmony")
-    ))
+    arrays = zip(*(vars(part).values() for part in kept), strict=True)
+    return Sequence(*map(np.concatenate, arrays))
 
 
 # What a section produces ---------------------------------------------------------------------

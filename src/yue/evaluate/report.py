@@ -19,7 +19,7 @@ from yue.evaluate.folder import SongFiles, read_song
 from yue.evaluate.listen.report_page import STYLE
 from yue.evaluate.run import Evaluation
 from yue.evaluate.sound import loudness
-from yue.evaluate.table import Row, cells, columns, numbers, short, span, table
+from yue.evaluate.table import Row, cells, columns, head, numbers, short, span, table
 
 PLAYERS = 12
 SECONDS = 60.0
@@ -89,14 +89,12 @@ def _summary(found: Evaluation, against: Evaluation | None) -> str:
 def _table(rows: Sequence[Row]) -> str:
     """The table of all values."""
     compared = any(row.reference is not None for row in rows)
-    head = ["value", "n", "mean", "95 %", "median"]
-    head += ["reference", "difference", "95 %", "pairs"] if compared else []
-    return _cells(head, [cells(row, compared) for row in rows])
+    return _cells(head(compared), [cells(row, compared) for row in rows])
 
 
 def _distances(far: Mapping[str, Mapping[str, Any]]) -> str:
     """FAD, KAD and KL per embedder, and what was left out."""
-    head = ["embedder", "FAD", "95 %", "FAD at infinity", "KAD", "95 %", "KL", "windows", ""]
+    names = ["embedder", "FAD", "95 %", "FAD at infinity", "KAD", "95 %", "KL", "windows", ""]
     rows, skipped = [], ""
     for name, told in far.items():
         infinity = told["fad_infinity"] or {}
@@ -109,7 +107,7 @@ def _distances(far: Mapping[str, Mapping[str, Any]]) -> str:
         ])
         for song, reason in told["skipped"].items():
             skipped += f"<p class='bad'>{_e(song)} was left out of {_e(name)}: {_e(reason)}</p>"
-    return _cells(head, rows) + skipped
+    return _cells(names, rows) + skipped
 
 
 def doubt(far: Mapping[str, Any]) -> str:

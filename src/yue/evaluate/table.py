@@ -91,9 +91,7 @@ def interval(values: Sequence[float], seed: int = 0) -> Interval | None:
 def text_of(rows: Sequence[Row]) -> str:
     """The table as lines of aligned columns."""
     compared = any(row.reference is not None for row in rows)
-    head = ["value", "n", "mean", "95 %", "median"]
-    head += ["reference", "difference", "95 %", "pairs"] if compared else []
-    lines = [head, *(cells(row, compared) for row in rows)]
+    lines = [head(compared), *(cells(row, compared) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
         "  ".join(
@@ -112,6 +110,12 @@ def short(value: float | None) -> str:
 def span(found: Interval | None) -> str:
     """An interval in brackets; a dash for none."""
     return "-" if found is None else f"[{short(found[0])}, {short(found[1])}]"
+
+
+def head(compared: bool) -> list[str]:
+    """The names of the columns."""
+    names = ["value", "n", "mean", "95 %", "median"]
+    return [*names, "reference", "difference", "95 %", "pairs"] if compared else names
 
 
 def cells(row: Row, compared: bool) -> list[str]:

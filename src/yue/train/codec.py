@@ -47,7 +47,6 @@ from yue.train.teacher import Readers, freeze_regularisers, heard_in
 
 PARTS = ("teacher", "codec", "upsampler")
 STATE = "state.pt"
-METRICS = "metrics.jsonl"
 CONFIG = "config.toml"
 REFINED = 32
 """Windows that Stage 2 works on at a time."""
@@ -534,7 +533,7 @@ class Trainer:
 
     def _note(self, phase: Phase, figures: Mapping[str, float], tell: Tell | None) -> None:
         row = {"phase": self.at.phase, "step": self.at.step, **figures}
-        with (self.folder / METRICS).open("a") as file:
+        with (self.folder / report.METRICS).open("a") as file:
             file.write(json.dumps(row) + "\n")
         if tell is not None:
             tell(f"{phase.train} {self.at.step}/{phase.steps}", figures)
@@ -551,18 +550,12 @@ class Trainer:
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.shop.load_state_dict(state["shop"])
         self.at = Progress(state["phase"], state["step"])
-        self._forget_later()
+        done = self.at.phase, self.at.step
+        report.keep(self.folder, lambda row: (row["phase"], row["step"]) <= done)
         if state["optimisers"]:
             self._prepare(self.run.phases[self.at.phase])
             for name, held in state["optimisers"].items():
                 self.optimisers[name].load_state_dict(held)
-
-    def _forget_later(self) -> None:
-        """Cut the metrics to what was saved: later steps are done again."""
-        done = self.at.phase, self.at.step
-        rows = report.read(self.folder)
-        kept = [row for row in rows if (row["phase"], row["step"]) <= done]
-        write_bytes(self.folder / METRICS, "".join(f"{json.dumps(r)}\n" for r in kept).encode())
 
     def export(self, target: PathLike) -> Path:
         """Write `codec` and `upsampler` directories; the code of silence is measured."""

@@ -486,9 +486,10 @@ def check_fits(
     if options.guide.weight and options.guide.head >= config.num_attention_heads:
         raise OptionError(f"guide.head = {options.guide.head}: the model has "
                           f"{config.num_attention_heads} heads.")
-    if any(not 0 <= n < config.num_hidden_layers for n in options.guide.layers):
-        raise OptionError(f"guide.layers = {list(options.guide.layers)}: the model has "
-                          f"{config.num_hidden_layers}, from 0.")
+    for name, layers in (("guide", options.guide.layers), ("harmony", options.harmony.layers)):
+        if any(not 0 <= n < config.num_hidden_layers for n in layers):
+            raise OptionError(f"{name}.layers = {list(layers)}: the model has "
+                              f"{config.num_hidden_layers}, from 0.")
     for phase in options.phases:
         if phase.rows % world_size:
             raise OptionError(

@@ -50,7 +50,7 @@ def plan(options: RunOptions) -> dict[str, Any]:
     trained, frozen = sizes(config, options)
     weights = round(trained * BYTES + frozen * FROZEN[options.lora.base])
     fits = weights < SHARE_OF_MEMORY * _memory()
-    objective = _objective(options) if fits else None
+    objective = objective_of(options, model.build(options)) if fits else None
     return {
         "songs": len(songs), "valid_songs": len(valid), "steps": options.steps,
         "parameters": {"trained": trained, "frozen": frozen},
@@ -73,10 +73,6 @@ def sizes(config: LlamaConfig, options: RunOptions) -> tuple[int, int]:
         if isinstance(layer, torch.nn.Linear) and name.split(".")[-1] in options.lora.targets
     ]
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers), frozen
-
-
-def _objective(options: RunOptions) -> Objective:
-    return objective_of(options, model.build(options))
 
 
 def _phase(

@@ -7,7 +7,7 @@ lines behind its checkpoint first, so that every step is told once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,7 @@ class Metrics:
     def __init__(self, folder: Path, *, after: int, tensorboard: bool) -> None:
         """`after`: steps that are kept of an earlier attempt."""
         self.path = folder / METRICS
-        kept = [line for line in read(folder) if line["step"] <= after]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_bytes(self.path, text.encode())
+        keep(folder, lambda line: bool(line["step"] <= after))
         self._board = _board(folder, after) if tensorboard else None
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -57,6 +55,12 @@ class Metrics:
         """Nothing more comes."""
         if self._board is not None:
             self._board.close()
+
+
+def keep(folder: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Leave only the lines that are `wanted`: steps behind the last checkpoint come again."""
+    text = "".join(json.dumps(line) + "\n" for line in read(folder) if wanted(line))
+    write_bytes(folder / METRICS, text.encode())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -89,16 +89,12 @@ class Desk:
         with self._lock:
             if self.invited:
                 raise RefusedError(HTTPStatus.FORBIDDEN, "By invitation only: use your link.")
-            voted = {rater for rater, _ in self._voted}
-            for is_free in (
-                lambda rater: rater not in self._joined,
-                lambda rater: rater not in voted
-                and self._clock() - self._joined[rater] >= RELEASE,
-            ):
-                for token, rater in self._raters.items():
-                    if is_free(rater):
-                        self._write({"kind": "join", "rater": rater})
-                        return token
+            voted, late = {rater for rater, _ in self._voted}, self._clock() - RELEASE
+            untaken = [rater for rater in self._raters.values() if rater not in self._joined]
+            left = sorted(r for r, time in self._joined.items() if r not in voted and time <= late)
+            for rater in (*untaken, *left):
+                self._write({"kind": "join", "rater": rater})
+                return self.tokens[rater]
         raise RefusedError(HTTPStatus.CONFLICT, "All places in this test are taken. Thank you!")
 
     def session(self, token: str) -> dict[str, Any]:
