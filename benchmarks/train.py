@@ -210,7 +210,7 @@ def main() -> None:
         measure(args.measure[0], json.loads(args.measure[1]), args.steps)
         return
     if args.quick:
-        args.contexts, args.steps = [512], 3
+        args.contexts, args.steps = [1024], 3
     print(f"{platform.platform()}, {os.cpu_count()} cores, torch {torch.__version__}, "
           f"transformers {transformers.__version__}, {args.dtype}, checkpointing of activations "
           f"from {RECOMPUTE_FROM:,}\n")

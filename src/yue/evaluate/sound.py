@@ -62,10 +62,10 @@ def loudness(audio: Audio) -> float | None:
 
 
 def _played(audio: Audio) -> np.ndarray:
-    """What speakers play, `(channels, n)`: mono on two of them."""
+    """What speakers play, `(channels, n)`: mono on two of them has twice the power of one."""
     if 2 <= len(audio.samples) <= MOST_CHANNELS:
         return audio.samples
-    return np.repeat(audio.mono().samples, 2, axis=0)
+    return audio.mono().samples * np.float32(2**0.5)
 
 
 def true_peak(audio: Audio) -> float | None:
