@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from songs import CODES, LINES, song, sung
 from yue.data import tasks
 from yue.data.excerpts import lines_of, parts_of
-from yue.data.harmony import STEPS
+from yue.data.harmony import STEPS, chord_steps
 from yue.data.mixture import TASKS
-from yue.data.records import CHORD_LABELS, Phone, RecordError
+from yue.data.records import CHORD_LABELS, Part, Phone, RecordError
 from yue.data.tasks import AUDIO, KINDS, TARGET, TEXT, Forms
 from yue.errors import OptionError
 from yue.tokenizer import ByteTokenizer, PhonemeTokenizer
@@ -271,17 +271,18 @@ def test_every_code_tells_the_chord_of_its_frame() -> None:
     assert not silent.harmony.any() and (silent.ids == made.ids).all()
 
 
-def test_chords_are_cut_with_their_line() -> None:
+def test_a_line_keeps_the_clock_of_its_song() -> None:
+    """Frames of an excerpt know the chord and sixteenth that they have in the whole song."""
     record = song(0, parts=1)
+    clock = chord_steps(record, Part("verse", "", 0, record.frames))
+    begins = set()
     for seed in range(20):
         cut = lines_of(record, generator(seed), 1, TOKENIZER)
-        assert cut.chords and cut.chords[0].start == 0
-        assert cut.chords[-1].end <= cut.frames
-        if cut.parts[0].text == LINES[1]:
-            begin = record.frames - cut.frames
-            assert [c.end + begin for c in cut.chords] == [
-                c.end for c in record.chords if c.end > begin
-            ]
+        begin = record.frames - cut.frames if cut.parts[0].text == LINES[1] else 0
+        begins.add(begin in {chord.start for chord in record.chords})
+        found = chord_steps(cut, Part("verse", "", 0, cut.frames))
+        assert (found == clock[begin : begin + cut.frames]).all() and found.any()
+    assert begins == {True, False}, "a line that begins within a bar is among them"
 
 
 def test_repeated_words_lead_to_their_own_place() -> None:

@@ -1,7 +1,7 @@
 """A few sections or lines of a song, as a song of its own: what is short is learnt first.
 
-Codes, parts, phones and chords are cut alike, so that everything that takes a record takes an
-excerpt.
+Codes, parts and phones are cut alike, so that everything that takes a record takes an excerpt.
+Chords stay whole: a bar that is cut still knows how long it is and how far through it the cut lies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from yue.data.pointers import PhoneticTokenizer, spelled_at
-from yue.data.records import Chord, Part, Record, RecordError
+from yue.data.records import Part, Record, RecordError
 
 
 def parts_of(record: Record, first: int, count: int) -> Record:
@@ -63,11 +63,9 @@ def _cut(record: Record, parts: Sequence[Part], numbers: range) -> Record:
             for p in record.phones
             if p.part in numbers
         ),
-        chords=tuple(_shifted(chord, start, end) for chord in record.chords
-                     if chord.start < end and chord.end > start),
+        chords=tuple(
+            replace(chord, start=chord.start - start, end=chord.end - start)
+            for chord in record.chords
+            if chord.start < end and chord.end > start
+        ),
     )
-
-
-def _shifted(chord: Chord, start: int, end: int) -> Chord:
-    """A chord as an excerpt has it, cut at its ends."""
-    return replace(chord, start=max(chord.start, start) - start, end=min(chord.end, end) - start)

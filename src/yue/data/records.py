@@ -69,7 +69,10 @@ ROOTS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 @dataclass(frozen=True)
 class Chord:
-    """A chord that the accompaniment plays for a bar, frames `start` to `end`."""
+    """A chord that the accompaniment plays for a bar, frames `start` to `end`.
+
+    In an excerpt it may begin before the first frame and end after the last.
+    """
 
     label: str
     """Root and quality in Harte's syntax, such as `C:min`: of `ROOTS` and `QUALITIES`."""
