@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from yue.codec.parametric import noise_of, overlap_add, spread_of, windows
 from yue.codec.source_filter import (
     CONTRAST_WIDTH,
     SourceFilter,
@@ -14,14 +15,10 @@ from yue.codec.source_filter import (
     Voice,
     filtered,
     minimum_phase,
-    noise_of,
-    overlap_add,
     per_sample,
     pulse_train,
     running_phase,
     sharpened,
-    spread_of,
-    windows,
 )
 from yue.codec.upsamplers import load_upsamplers, save_upsamplers
 from yue.codec.vocos import Vocos, VocosConfig

@@ -18,6 +18,7 @@ from yue.songbook.score import Score
 from yue.songbook.sing import Parameters, parameters, sing
 from yue.songbook.world import Speakers
 from yue.train import voice
+from yue.train.parametric import SEED
 
 CONFIG = SourceFilterConfig(knots=80, dim=16, intermediate=32, early=1, layers=1)
 
@@ -28,7 +29,7 @@ def sung() -> tuple[Score, Speakers, Parameters]:
         speakers = Speakers()
     except ModelError as error:
         pytest.skip(str(error))
-    score = compose(voice.SEED, 0, SIMPLE)
+    score = compose(SEED, 0, SIMPLE)
     return score, speakers, parameters(score, speakers)
 
 

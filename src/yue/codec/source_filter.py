@@ -8,26 +8,27 @@ noise through another (the model of WORLD, Morise 2016). Features (B, C, T) go i
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from yue.codec.mel import even_in_mel, hann
-from yue.codec.vocos import NORM_EPS, ConvNeXt, add_up, check_subframes
-from yue.errors import ModelError
+from yue.codec.parametric import (
+    Parametric,
+    ParametricConfig,
+    context_of,
+    hissed,
+    noise_of,
+    overlap_add,
+    response,
+    windows,
+)
 from yue.weights import sizes
 
-REFERENCE = 16_000
-"""Envelopes are powers as at this rate, so that they do not change with the output's."""
-SILENT = -30.0
-"""Log power beyond `top`."""
 CENTRE_HZ = 200.0
 """Pitch is predicted in octaves from here."""
 HARMONIC_SCALE, NOISE_SCALE, VOICING_SCALE = (4.0, -10.0), (4.0, -12.0), (4.0, 0.0)
@@ -39,45 +40,12 @@ BELOW_NYQUIST = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceFilterConfig:
+class SourceFilterConfig(ParametricConfig):
     """Sizes of a source-filter upsampler."""
 
-    knots: int
-    """Points of each envelope, evenly spaced in mel from 0 to `top`."""
-    sample_rate: int = 44_100
-    input_channels: int = 128
-    codebooks: int = 1
-    """How many codebooks the features should hold: what later ones add is not listened to."""
-    dim: int = 192
-    intermediate: int = 576
-    early: int = 8
-    """Layers on codec frames."""
-    layers: int = 2
-    """Layers on subframes."""
-    hop: int = 882
-    """Samples per codec frame."""
-    subframes: int = 3
-    """Envelopes per codec frame."""
-    n_fft: int = 2048
-    """Room for a window of two subframes and what rings on after it."""
-    top: float = 8_000.0
-    """Hz; the voice holds nothing above."""
     contrast: float = 1.0
     """How far envelopes stand off their mean over neighbouring knots, times what is predicted:
     a regression smooths formants, and what is above 1 gives some of their height back."""
-
-    def __post_init__(self) -> None:
-        check_subframes(self.subframes, self.hop)
-        if self.knots < 2 or self.n_fft < 2 * self.step or not 0 < self.top <= self.sample_rate / 2:
-            raise ModelError(
-                f"upsampler config.json: knots = {self.knots}, n_fft = {self.n_fft}, top = "
-                f"{self.top:g}; at least 2, two subframes, and at most half the sample rate."
-            )
-
-    @property
-    def step(self) -> int:
-        """Samples per subframe."""
-        return self.hop // self.subframes
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> SourceFilterConfig:
@@ -94,32 +62,22 @@ class Voice(NamedTuple):
     voicing: Tensor
 
 
-class SourceFilter(nn.Module):
+class SourceFilter(Parametric):
     """The upsampler of one voice."""
 
     def __init__(self, config: SourceFilterConfig) -> None:
-        super().__init__()
-        c = self.config = config
-        self.embed = nn.Conv1d(c.input_channels, c.dim, 7, padding=3)
-        self.norm = nn.LayerNorm(c.dim, eps=NORM_EPS)
-        self.early = nn.Sequential(*(ConvNeXt(c.dim, c.intermediate) for _ in range(c.early)))
-        self.spread = nn.ConvTranspose1d(c.dim, c.dim, c.subframes, c.subframes)
-        self.late = nn.Sequential(*(ConvNeXt(c.dim, c.intermediate) for _ in range(c.layers)))
-        self.final = nn.LayerNorm(c.dim, eps=NORM_EPS)
-        self.out = nn.Linear(c.dim, 2 * c.knots + 2)
+        super().__init__(config, 2 * config.knots + 2)
+        self.config = config
 
     @property
     def context(self) -> int:
         """Frames on either side that one output frame depends on."""
-        c = self.config
-        return 3 + 3 * c.early + math.ceil((3 * c.layers + c.n_fft / c.step + 1) / c.subframes)
+        return context_of(self.config)
 
     def voice(self, features: Tensor) -> Voice:
         """Features (B, C, T) -> the voice in subframes * T steps."""
         k = self.config.knots
-        x = self.norm(self.embed(features).transpose(1, 2)).transpose(1, 2)
-        x = self.late(self.spread(self.early(x)))
-        harmonic, noise, rest = self.out(self.final(x.transpose(1, 2))).split([k, k, 2], -1)
+        harmonic, noise, rest = self.described(features).split([k, k, 2], -1)
         scaled = (
             spread * values + middle for values, (spread, middle) in zip(
                 (harmonic, noise, rest[..., 1]), (HARMONIC_SCALE, NOISE_SCALE, VOICING_SCALE),
@@ -204,52 +162,13 @@ def pulse_train(hertz: Tensor, cycles: Tensor, rate: int) -> Tensor:
     return (2 * (hertz / rate).sqrt() * total).float()
 
 
-def noise_of(first: int, count: int, hop: int) -> Tensor:
-    """White noise (hop * count,) of unit power; a frame's is a function of its number alone."""
-    frames = [
-        np.random.default_rng(max(0, number)).standard_normal(hop, dtype=np.float32)
-        for number in range(first, first + count)
-    ]
-    return torch.from_numpy(np.concatenate(frames))
-
-
 def filtered(pulses: Tensor, noise: Tensor, voice: Voice, config: SourceFilterConfig) -> Tensor:
     """Both sources (B, S) through their envelopes, window by window, added up (B, S)."""
     c = config
-    spread = spread_of(c).to(pulses)
-    harmonic, hiss = (
-        _beyond(envelope.float() @ spread + math.log(c.sample_rate / REFERENCE), c)
-        for envelope in (voice.harmonic, voice.noise)
-    )
-    spectrum = torch.fft.rfft(windows(pulses, c.step), c.n_fft) * minimum_phase(harmonic)
-    spectrum = spectrum + torch.fft.rfft(windows(noise, c.step), c.n_fft) * (hiss / 2).exp()
+    harmonic = minimum_phase(response(voice.harmonic, c))
+    spectrum = torch.fft.rfft(windows(pulses, c.step), c.n_fft) * harmonic
+    spectrum = spectrum + hissed(noise, voice.noise, c)
     return overlap_add(torch.fft.irfft(spectrum, c.n_fft), c.step)
-
-
-def knots_of(config: SourceFilterConfig) -> Tensor:
-    """Hz of each knot (K,) float64."""
-    return even_in_mel(config.top, config.knots, torch.float64)
-
-
-@functools.lru_cache(maxsize=4)
-def spread_of(config: SourceFilterConfig) -> Tensor:
-    """Weights (K, n_fft / 2 + 1) from knots to bins: straight lines between neighbours."""
-    knots = knots_of(config)
-    bins = torch.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
-    right = torch.searchsorted(knots, bins, right=True).clamp(1, config.knots - 1)
-    low, high = knots[right - 1], knots[right]
-    share = ((bins - low) / (high - low)).clamp(0, 1)
-    weights = torch.zeros(config.knots, len(bins), dtype=torch.float64)
-    every = torch.arange(len(bins))
-    weights[right - 1, every] = 1 - share
-    weights[right, every] += share
-    return weights.float()
-
-
-def _beyond(power: Tensor, config: SourceFilterConfig) -> Tensor:
-    """Log powers (B, T, bins) with silence above `top`."""
-    last = int(config.top / (config.sample_rate / 2) * (config.n_fft // 2)) + 1
-    return F.pad(power[..., :last], (0, power.shape[-1] - last), value=SILENT)
 
 
 def minimum_phase(power: Tensor) -> Tensor:
@@ -262,15 +181,3 @@ def minimum_phase(power: Tensor) -> Tensor:
     fold[[0, size // 2]] = 1.0
     fold[size // 2 + 1 :] = 0.0
     return torch.fft.rfft(torch.fft.irfft(power / 2, size) * fold).exp()
-
-
-def windows(wave: Tensor, step: int) -> Tensor:
-    """(B, step * T) -> Hann windows (B, T, 2 * step) around each step, which add up to the wave."""
-    padded = F.pad(wave, (step // 2, step - step // 2))
-    return padded.unfold(1, 2 * step, step) * hann(2 * step, wave.device)
-
-
-def overlap_add(blocks: Tensor, step: int) -> Tensor:
-    """Blocks (B, T, n), each `step` after the last -> (B, step * T), as `windows` cut them."""
-    first = step // 2
-    return add_up(blocks.transpose(1, 2), step)[:, first : first + step * blocks.shape[1]]

@@ -1,7 +1,8 @@
 """The upsamplers of a model as a directory: one per track, each of its own kind.
 
-`config.json` holds the sizes of both, or `{track: sizes}` where they differ; sizes with `knots` are
-a source-filter voice's, all others a Vocos'. Weights lie in `vocals` / `accompaniment.safetensors`.
+`config.json` holds the sizes of both, or `{track: sizes}` where they differ; sizes with `tones` are
+those of a band of tones and noise, with `knots` alone a source-filter voice's, all others a Vocos'.
+Weights lie in `vocals.safetensors` and `accompaniment.safetensors`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from typing import Any
 import torch
 
 from yue.codec.source_filter import SourceFilter, SourceFilterConfig
+from yue.codec.tones import Tones, TonesConfig
 from yue.codec.vocos import Vocos, VocosConfig
 from yue.errors import ModelError
 from yue.files import PathLike, read_json, write_json
 from yue.vocab import TRACKS
 from yue.weights import fill, read_tensors, write_tensors
 
-Upsampler = Vocos | SourceFilter
+Upsampler = Vocos | SourceFilter | Tones
 
 
 def upsampler_of(config: Mapping[str, Any]) -> Upsampler:
     """An upsampler of given sizes. Raises `ModelError` on an unknown field."""
+    if "tones" in config:
+        return Tones(TonesConfig.from_dict(config))
     if "knots" in config:
         return SourceFilter(SourceFilterConfig.from_dict(config))
     return Vocos(VocosConfig.from_dict(config))

@@ -26,10 +26,15 @@ def accompany(score: Score, bank: Bank) -> np.ndarray:
     return track
 
 
+def gain_of(event: Event) -> float:
+    """What an event's note in the bank, int16, is multiplied by."""
+    return float((event.velocity / VELOCITY) ** LOUDNESS_POWER / 32767)
+
+
 def _sounded(event: Event, bank: Bank, release: np.ndarray) -> np.ndarray:
     """One event's samples: the bank's note, scaled, let go at its end; drums ring out."""
     note = bank.note(DRUM_KIT if event.drum else event.program, event.key)
-    gain = np.float32((event.velocity / VELOCITY) ** LOUDNESS_POWER / 32767)
+    gain = np.float32(gain_of(event))
     if event.drum:
         return note * gain
     held = round(event.seconds * RATE)

@@ -3,23 +3,21 @@
     scripts/train-voice CODEC UPSAMPLER OUT
 
 The songbook sings by WORLD, so for every 5 ms pitch, envelope and share of noise are known exactly.
-The upsampler learns to tell them from the first codebook's codes; no sound is made while it learns,
-which is why half an hour on two cores goes through a hundred hours of singing.
+The upsampler learns to tell them from the first codebook's codes.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from yue.codec.source_filter import SourceFilter, SourceFilterConfig, Voice, knots_of
+from yue.codec.parametric import knots_of
+from yue.codec.source_filter import SourceFilter, SourceFilterConfig, Voice
 from yue.codec.upsamplers import load_upsamplers, save_upsamplers
 from yue.codec.xcodec import XCodec
 from yue.songbook.compose import compose
@@ -29,9 +27,7 @@ from yue.songbook.sing import Parameters, between, parameters
 from yue.songbook.timing import STEP_SECONDS
 from yue.songbook.words import load_vocabulary
 from yue.songbook.world import RATE, Speakers, frequencies
-from yue.train import optimise
-from yue.train.config import OptimiserOptions
-from yue.train.schedule import warmed_cosine
+from yue.train.parametric import SEED, Tell, asked, fit, told
 
 FLOOR = -18.0
 """Log power below which nothing is learned: silence."""
@@ -39,21 +35,10 @@ LEAST_PERIODIC = 1e-3
 """Power share of the periodic part that is taken for none."""
 LEAST_LEFT = 1e-2
 """Amplitude share that a filter of the songbook is taken to leave at least."""
-SEED = 5
-CLIPS, FRAMES = 16, 150
-MUON = OptimiserOptions(
-    name="muon", muon_ratio=20.0, beta1=0.9, beta2=0.99, weight_decay=0.0, clip=5.0
-)
-HEIGHT, WARMUP, LAST = 1e-3, 50, 0.02
-"""The learning rate at its height, steps of warm-up, share of the rate at the end."""
 CONTRAST = 1.3
 """Of the finished voice: .598 to .584 phone error of ten sung sections (LOG.md)."""
 HARMONIC, NOISE, PITCH, VOICING = 1.0, 0.5, 4.0, 1.0
 """Weights of the losses: nepers of power, nepers of power, octaves, nats."""
-
-TOLD_EVERY = 100
-
-Tell = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +50,11 @@ class Lesson:
     noise: np.ndarray
     octaves: np.ndarray
     voiced: np.ndarray
+
+    @property
+    def wanted(self) -> tuple[np.ndarray, ...]:
+        """As `losses` takes them."""
+        return self.harmonic, self.noise, self.octaves, self.voiced
 
 
 def lessons(codec: XCodec, config: SourceFilterConfig, songs: Sequence[int]) -> list[Lesson]:
@@ -137,71 +127,30 @@ def losses(voice: Voice, wanted: Sequence[Tensor]) -> dict[str, Tensor]:
     }
 
 
-def draw(
-    songs: Sequence[Lesson], config: SourceFilterConfig, rng: np.random.Generator
-) -> list[Tensor]:
-    """Clips as tensors: codes (B, 1, T), then what is wanted in 3 T subframes."""
-    long = [song for song in songs if song.codes.shape[1] >= FRAMES]
-    weights = np.array([song.codes.shape[1] for song in long], float)
-    rows = []
-    for place in rng.choice(len(long), CLIPS, p=weights / weights.sum()):
-        song = long[place]
-        first = int(rng.integers(song.codes.shape[1] - FRAMES + 1))
-        span = slice(first * config.subframes, (first + FRAMES) * config.subframes)
-        rows.append((
-            song.codes[:, first : first + FRAMES], song.harmonic[span].astype(np.float32),
-            song.noise[span].astype(np.float32), song.octaves[span], song.voiced[span],
-        ))
-    return [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
-
-
 def train(
     codec: XCodec, songs: Sequence[Lesson], config: SourceFilterConfig, *, steps: int,
-    seed: int = 1, tell: Tell = lambda step, found: None,
+    seed: int = 1, bf16: bool = False, tell: Tell = lambda step, found: None,
 ) -> SourceFilter:
-    """An upsampler that learned for so many steps, its rate falling over them."""
+    """An upsampler that learned for so many steps."""
     torch.manual_seed(seed)
-    rng, model = np.random.default_rng(seed), SourceFilter(config).train()
-    optimisers = optimise.make(model, MUON, inner=_is_pointwise)
-    for step in range(steps):
-        optimise.set_rate(optimisers, HEIGHT * warmed_cosine(step, steps, WARMUP, LAST))
-        codes, *wanted = draw(songs, config, rng)
-        found = losses(model.voice(codec.embed(codes)), wanted)
-        model.zero_grad(set_to_none=True)
-        torch.stack(list(found.values())).sum().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), MUON.clip)
-        for optimiser in optimisers:
-            optimiser.step()
-        tell(step + 1, {name: float(loss.detach()) for name, loss in found.items()})
-    return model.eval()
-
-
-def _is_pointwise(name: str, parameter: Tensor) -> bool:
-    return "pwconv" in name and parameter.dim() > 1
+    model = SourceFilter(config)
+    fit(
+        model, codec, songs, lambda features, wanted: losses(model.voice(features), wanted),
+        steps=steps, seed=seed, bf16=bf16, tell=tell,
+    )
+    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train a voice and write an upsampler directory with it in the place of the vocals'."""
-    parser = argparse.ArgumentParser(prog="train-voice", description="Train a source-filter voice.")
-    parser.add_argument("codec", help="a codec directory")
-    parser.add_argument("upsampler", help="an upsampler directory; its accompaniment is kept")
-    parser.add_argument("out", help="where the upsampler directory with the voice goes")
-    parser.add_argument("--steps", type=int, default=4400)
-    parser.add_argument("--songs", type=int, default=700)
-    asked = parser.parse_args(arguments)
-    codec, both = XCodec.load(asked.codec, decode_only=False), load_upsamplers(asked.upsampler)
+    given = asked("voice", "vocals", arguments)
+    codec, both = XCodec.load(given.codec, decode_only=False), load_upsamplers(given.upsampler)
     config = SourceFilterConfig(
         knots=80, contrast=CONTRAST, input_channels=codec.config.width, codebooks=1
     )
-    known = lessons(codec, config, range(asked.songs))
-    voice = train(codec, known, config, steps=asked.steps, tell=_told)
-    print(save_upsamplers(asked.out, {**both, "vocals": voice}))
-
-
-def _told(step: int, found: dict[str, float]) -> None:
-    if step % TOLD_EVERY == 0:
-        told = ", ".join(f"{name} {loss:.3f}" for name, loss in found.items())
-        print(f"step {step}: {told}", file=sys.stderr)
+    known = lessons(codec, config, range(given.songs))
+    voice = train(codec, known, config, steps=given.steps, bf16=given.bf16, tell=told)
+    print(save_upsamplers(given.out, {**both, "vocals": voice}))
 
 
 if __name__ == "__main__":
