@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import yue
-from yue.evaluate import f0
+from yue.audio import Audio
+from yue.codec.xcodec import XCodec
+from yue.draft import Sung
+from yue.errors import ModelError
+from yue.evaluate import f0, harmony
 from yue.hub import BUNDLED, PRESETS
 from yue.pipeline import DEFAULT_MODEL
+from yue.songbook.band import accompany
+from yue.songbook.bank import RATE, Bank
+from yue.songbook.compose import compose
+from yue.songbook.make import bank_folder
+from yue.songbook.perform import BAND_LEVEL, active_rms
+from yue.songbook.profile import SIMPLE
 
 LYRICS = "[verse]\nSilver morning on the empty road\nGive me a reason to remember you\n"
 MOST_BYTES = 64e6
@@ -52,3 +63,30 @@ def test_the_band_plays_and_does_not_sing_along(songs: dict[str, yue.Song]) -> N
         band, voice = (track.samples[0] for track in (song.accompaniment, song.vocals))
         assert 1e-3 < np.sqrt(np.mean(band**2)) < 1 and len(band) == len(voice)
         assert abs(np.corrcoef(band, voice)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_band_is_still_there_when_its_codes_are_sung(number: int) -> None:
+    """Key and chords of a songbook's band, through the codes that Stage 1 is to predict."""
+    bank = Bank(bank_folder())
+    score = compose(991, number, SIMPLE)
+    try:
+        wave = accompany(score, bank)
+    except (ModelError, OSError) as error:
+        pytest.skip(str(error))
+    own = Audio(wave[None] * (BAND_LEVEL / active_rms(wave, RATE)), RATE).cut(0.0, 24.0)
+    codec = XCodec.load(BUNDLED / DEFAULT_MODEL / "codec", decode_only=False)
+    heard = torch.from_numpy(own.resample(codec.config.sample_rate).samples)
+    with torch.inference_mode():
+        codes = codec.encode(heard, 1)[0].numpy().astype(np.int16)
+    draft = yue.Draft(
+        codes=np.concatenate([codes, codes]), sections=(Sung("verse", "", codes.shape[1]),),
+        frame_rate=codec.config.frame_rate,
+    )
+    one, other = map(harmony.chroma, (own, yue.load(device="cpu").render(draft).accompaniment))
+    keys = [harmony.key(found.energy.sum(axis=0)) for found in (one, other)]
+    assert str(keys[0]) == str(keys[1])
+    bars = [bar.start for bar in score.bars if bar.start < own.seconds]
+    pairs = zip(harmony.chords(one, bars), harmony.chords(other, bars), strict=True)
+    same = [str(chord) == str(heard) for chord, heard in pairs]
+    assert len(same) > 3 and np.mean(same) > 0.7

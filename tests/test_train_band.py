@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from yue.audio import Audio
 from yue.codec.parametric import hissed, noise_of, overlap_add
-from yue.codec.tones import FLOOR, TonesConfig, ringing
+from yue.codec.tones import FLOOR, Tones, TonesConfig, ringing
+from yue.codec.upsamplers import load_upsamplers
 from yue.codec.xcodec import XCodec
 from yue.errors import ModelError
 from yue.evaluate import music
@@ -120,6 +123,18 @@ def test_the_band_learns(lesson: band.Lesson) -> None:
     with torch.inference_mode():
         sound = made(codec.embed(torch.from_numpy(lesson.codes[None, :, :50])))
     assert sound.shape == (1, 50 * CONFIG.hop) and sound.isfinite().all()
+
+
+def test_the_script_puts_a_band_beside_the_voice(
+    notes: band.Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny, out = BUNDLED / "tiny", tmp_path / "upsampler"
+    band.main([str(tiny / "codec"), str(tiny / "upsampler"), str(out), "--songs=1", "--steps=2"])
+    assert capsys.readouterr().out == f"{out}\n"
+    made, before = load_upsamplers(out), load_upsamplers(tiny / "upsampler")
+    assert isinstance(made["accompaniment"], Tones)
+    for name, tensor in before["vocals"].state_dict().items():
+        assert torch.equal(tensor, made["vocals"].state_dict()[name])
 
 
 def test_below_the_floor_all_is_silence() -> None:
