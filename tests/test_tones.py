@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pieces import in_pieces
 from yue.codec.parametric import noise_of
 from yue.codec.source_filter import SourceFilter, SourceFilterConfig
 from yue.codec.tones import FLOOR, Tones, TonesConfig, hertz_of, ringing
@@ -79,13 +80,7 @@ def test_pieces_sound_like_the_whole() -> None:
         model.out.bias.add_(1.5)
     features = torch.randn(1, 6, 90)
     with torch.inference_mode():
-        whole = model(features)
-        stream, context, parts = model.stream(), model.context, []
-        for first in range(0, 90, 25):
-            last = min(first + 25, 90)
-            cut = features[..., max(0, first - context) : last + context]
-            parts.append(stream(cut, min(first, context), last - first))
-    made = torch.cat(parts, 1)
+        whole, made = model(features), in_pieces(model, features)
     assert made.shape == whole.shape == (1, 90 * SMALL.hop)
     assert torch.allclose(made, whole, atol=1e-4 * float(whole.abs().max()))
     assert whole.square().mean() > 0

@@ -68,9 +68,11 @@ class ParametricConfig:
 class Parametric(nn.Module):
     """The network: ConvNeXt layers on frames, then on subframes, then `outputs` numbers of each."""
 
+    config: ParametricConfig
+
     def __init__(self, config: ParametricConfig, outputs: int) -> None:
         super().__init__()
-        c = config
+        c = self.config = config
         self.embed = nn.Conv1d(c.input_channels, c.dim, 7, padding=3)
         self.norm = nn.LayerNorm(c.dim, eps=NORM_EPS)
         self.early = nn.Sequential(*(ConvNeXt(c.dim, c.intermediate) for _ in range(c.early)))
@@ -79,18 +81,18 @@ class Parametric(nn.Module):
         self.final = nn.LayerNorm(c.dim, eps=NORM_EPS)
         self.out = nn.Linear(c.dim, outputs)
 
+    @property
+    def context(self) -> int:
+        """Frames on either side that one output frame depends on."""
+        c = self.config
+        return 3 + 3 * c.early + math.ceil((3 * c.layers + c.n_fft / c.step + 1) / c.subframes)
+
     def described(self, features: Tensor) -> Tensor:
         """Features (B, C, T) -> (B, subframes * T, outputs)."""
         x = self.norm(self.embed(features).transpose(1, 2)).transpose(1, 2)
         x = self.late(self.spread(self.early(x)))
         described: Tensor = self.out(self.final(x.transpose(1, 2)))
         return described
-
-
-def context_of(config: ParametricConfig) -> int:
-    """Frames on either side that one output frame depends on."""
-    c = config
-    return 3 + 3 * c.early + math.ceil((3 * c.layers + c.n_fft / c.step + 1) / c.subframes)
 
 
 def noise_of(first: int, count: int, hop: int, *stem: int) -> Tensor:

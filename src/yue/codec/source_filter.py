@@ -20,7 +20,6 @@ from torch import Tensor
 from yue.codec.parametric import (
     Parametric,
     ParametricConfig,
-    context_of,
     hissed,
     noise_of,
     overlap_add,
@@ -65,14 +64,10 @@ class Voice(NamedTuple):
 class SourceFilter(Parametric):
     """The upsampler of one voice."""
 
+    config: SourceFilterConfig
+
     def __init__(self, config: SourceFilterConfig) -> None:
         super().__init__(config, 2 * config.knots + 2)
-        self.config = config
-
-    @property
-    def context(self) -> int:
-        """Frames on either side that one output frame depends on."""
-        return context_of(self.config)
 
     def voice(self, features: Tensor) -> Voice:
         """Features (B, C, T) -> the voice in subframes * T steps."""

@@ -23,7 +23,6 @@ from yue.codec.mel import hann
 from yue.codec.parametric import (
     Parametric,
     ParametricConfig,
-    context_of,
     hissed,
     noise_of,
     overlap_add,
@@ -75,14 +74,10 @@ class Band(NamedTuple):
 class Tones(Parametric):
     """The upsampler of a band."""
 
+    config: TonesConfig
+
     def __init__(self, config: TonesConfig) -> None:
         super().__init__(config, config.tones + config.knots)
-        self.config = config
-
-    @property
-    def context(self) -> int:
-        """Frames on either side that one output frame depends on."""
-        return context_of(self.config)
 
     def band(self, features: Tensor) -> Band:
         """Features (B, C, T) -> the band in subframes * T steps."""
