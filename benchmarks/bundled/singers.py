@@ -126,9 +126,10 @@ class ModelSinger:
 
     @cached_property
     def identity(self) -> str:
-        """A hash of all its files."""
+        """A hash of all its files and of its own options."""
         roots = {Path(part["path"]) for part in _parts(self.model)}
-        return digest_of(path for root in roots for path in files_in(root))
+        options = json.dumps(dict(self.model.spec.compose), sort_keys=True)
+        return digest_of((path for root in roots for path in files_in(root)), options)
 
     @property
     def references(self) -> bool:

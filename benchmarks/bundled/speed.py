@@ -54,8 +54,9 @@ def timed(told: dict[str, Any]) -> dict[str, float]:
     """Run this module in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-m", __name__], input=json.dumps(told), text=True, check=True,
-        stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
-        env={**os.environ, "OMP_NUM_THREADS": str(CORES)},
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": str(CORES),
+             "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     return dict(json.loads(done.stdout))
 
