@@ -44,7 +44,6 @@ def test_held_tones_are_sines_of_their_power() -> None:
     for note, power in ((69, -4.0), (76, -6.0)):
         hertz = hertz_of(note)
         start = 2 * math.pi * (note * (math.sqrt(5) - 1) / 2 % 1.0)
-        # The sines' phases are counted from the middle of a step before the first sample.
         amplitude = math.sqrt(2) * (math.exp(power / 2) - math.exp(FLOOR / 2))
         wanted += amplitude * np.cos(2 * math.pi * hertz * time + start)
     assert np.abs(sound - wanted)[inner].max() < 1e-4

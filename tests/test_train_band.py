@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from yue.audio import Audio
-from yue.codec.parametric import hissed, noise_of, overlap_add
-from yue.codec.tones import FLOOR, Tones, TonesConfig, ringing
+from yue.codec.tones import FLOOR, Band, Tones, TonesConfig, played
 from yue.codec.upsamplers import load_upsamplers
 from yue.codec.xcodec import XCodec
 from yue.errors import ModelError
@@ -74,10 +73,7 @@ def test_the_levels_of_noise_give_its_power_back() -> None:
     found = band.drum_levels(wave, CONFIG)
     assert found.shape == (150, 48)
     power = torch.from_numpy(found).mean(0).log().expand(1, 150, 48)
-    made = overlap_add(
-        torch.fft.irfft(hissed(noise_of(0, 50, CONFIG.hop, 1)[None], power, CONFIG), CONFIG.n_fft),
-        CONFIG.step,
-    )
+    made = played(Band(torch.full((1, 150, CONFIG.tones), FLOOR), power), CONFIG)
     share = CONFIG.top / (RATE / 2)
     assert float(made.square().mean()) == pytest.approx(0.01 * share, rel=0.1)
 
@@ -88,11 +84,8 @@ def test_a_lesson_sounds_like_the_song(
     """Made from its levels alone it has the song's loudness, key, chords and beats."""
     own = accompany(score, notes.bank)
     own = own * (BAND_LEVEL / active_rms(own, RATE))
-    tones, noise = (torch.from_numpy(each.astype(np.float32))[None] for each in lesson.wanted)
-    hiss = noise_of(0, lesson.codes.shape[1], CONFIG.hop, 1)[None]
-    made = ringing(tones, CONFIG, 0) + overlap_add(
-        torch.fft.irfft(hissed(hiss, noise, CONFIG), CONFIG.n_fft), CONFIG.step
-    )
+    known = (torch.from_numpy(each.astype(np.float32))[None] for each in lesson.wanted)
+    made = played(Band(*known), CONFIG)
     assert float(made.square().mean().sqrt()) == pytest.approx(np.sqrt(np.mean(own**2)), rel=0.15)
     one, other = (
         music.evaluate(Audio(wave, RATE))["values"] for wave in (own[None], made.numpy())

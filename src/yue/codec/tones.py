@@ -109,17 +109,22 @@ class Tones(Parametric):
 
     def sound(self, features: Tensor, *, first: int = 0) -> Tensor:
         """Waveform (B, hop * T) of features whose first frame is frame `first` of a song."""
-        c = self.config
-        band = self.band(features)
-        noise = noise_of(first, features.shape[-1], c.hop, STEM).to(features)
-        spectra = hissed(noise.expand(len(features), -1), band.noise, c)
-        hiss = overlap_add(torch.fft.irfft(spectra, c.n_fft), c.step)
-        return hiss + ringing(band.tones, c, first * c.subframes)
+        return played(self.band(features), self.config, first)
 
 
 def hertz_of(note: float) -> float:
     """A MIDI note -> Hz, in equal temperament with A at 440."""
     return float(A4_HZ * 2 ** ((note - A4) / 12))
+
+
+def played(band: Band, config: TonesConfig, first: int = 0) -> Tensor:
+    """The sound (B, hop * T) of a band in subframes * T steps, from frame `first` of a song on."""
+    c = config
+    rows, steps, _ = band.noise.shape
+    noise = noise_of(first, steps // c.subframes, c.hop, STEM).to(band.noise.device)
+    spectra = hissed(noise.expand(rows, -1), band.noise, c)
+    hiss = overlap_add(torch.fft.irfft(spectra, c.n_fft), c.step)
+    return hiss + ringing(band.tones, c, first * c.subframes)
 
 
 def ringing(power: Tensor, config: TonesConfig, first: int) -> Tensor:

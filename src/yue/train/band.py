@@ -18,7 +18,7 @@ from torch import Tensor
 
 from yue.audio import Audio
 from yue.codec.parametric import REFERENCE, spread_of
-from yue.codec.tones import FLOOR, Band, Tones, TonesConfig, hertz_of
+from yue.codec.tones import A4, A4_HZ, FLOOR, Band, Tones, TonesConfig, hertz_of
 from yue.codec.upsamplers import load_upsamplers, save_upsamplers
 from yue.codec.xcodec import XCodec
 from yue.songbook.band import RELEASE_DECAY, RELEASE_SECONDS, accompany, gain_of
@@ -74,7 +74,7 @@ def note_levels(wave: np.ndarray, key: int, config: TonesConfig) -> np.ndarray:
     """A note (n,) -> the powers (T, M) of its partials, each on the semitone next to it."""
     pitch = hertz_of(key)
     partials = pitch * np.arange(1, int(RATE / 2 / pitch) + 1)
-    places = np.round(69 + 12 * np.log2(partials / 440)).astype(int) - config.lowest
+    places = np.round(A4 + 12 * np.log2(partials / A4_HZ)).astype(int) - config.lowest
     inside = (places >= 0) & (places < config.tones)
     size = max(2 * config.step, round(PERIODS * RATE / pitch))
     window = np.hanning(size + 2)[1:-1].astype(np.float32)
@@ -169,13 +169,11 @@ def train(
     bf16: bool = False, tell: Tell = lambda step, found: None,
 ) -> Tones:
     """An upsampler that learned for so many steps."""
-    torch.manual_seed(seed)
-    model = Tones(config)
-    fit(
-        model, codec, songs, lambda features, wanted: losses(model.band(features), wanted),
+    return fit(
+        lambda: Tones(config), codec, songs,
+        lambda model, features, wanted: losses(model.band(features), wanted),
         steps=steps, seed=seed, bf16=bf16, tell=tell,
     )
-    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,8 +32,7 @@ STEPS, SONGS = 4400, 700
 TOLD_EVERY = 100
 
 Tell = Callable[[int, dict[str, float]], None]
-Losses = Callable[[Tensor, Sequence[Tensor]], dict[str, Tensor]]
-"""Features (B, C, T) and what is wanted -> losses by name."""
+M = TypeVar("M", bound=nn.Module)
 
 
 class Lesson(Protocol):
@@ -72,27 +71,30 @@ def _cut(values: np.ndarray, subframes: int, first: int) -> np.ndarray:
 
 
 def fit(
-    model: nn.Module, codec: XCodec, songs: Sequence[Lesson], losses: Losses, *, steps: int,
+    make: Callable[[], M], codec: XCodec, songs: Sequence[Lesson],
+    losses: Callable[[M, Tensor, Sequence[Tensor]], dict[str, Tensor]], *, steps: int,
     seed: int = 1, bf16: bool = False, tell: Tell = lambda step, found: None,
-) -> None:
-    """Let an upsampler learn for so many steps, its rate falling over them.
+) -> M:
+    """A new upsampler that learned for so many steps, its rate falling over them.
 
-    With `bf16` products are in bfloat16, which pays where the processor has matrix units for it.
+    `losses` by name are of the model, features (B, C, T) and what is wanted. With `bf16` products
+    are in bfloat16, which pays where the processor has matrix units for it.
     """
-    rng = np.random.default_rng(seed)
-    optimisers = optimise.make(model.train(), MUON, inner=_is_pointwise)
+    torch.manual_seed(seed)
+    rng, model = np.random.default_rng(seed), make().train()
+    optimisers = optimise.make(model, MUON, inner=_is_pointwise)
     for step in range(steps):
         optimise.set_rate(optimisers, HEIGHT * warmed_cosine(step, steps, WARMUP, LAST))
         codes, *wanted = draw(songs, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            found = losses(codec.embed(codes), wanted)
+            found = losses(model, codec.embed(codes), wanted)
         model.zero_grad(set_to_none=True)
         torch.stack(list(found.values())).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), MUON.clip)
         for optimiser in optimisers:
             optimiser.step()
         tell(step + 1, {name: float(loss.detach()) for name, loss in found.items()})
-    model.eval()
+    return model.eval()
 
 
 def _is_pointwise(name: str, parameter: Tensor) -> bool:

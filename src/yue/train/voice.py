@@ -132,13 +132,11 @@ def train(
     seed: int = 1, bf16: bool = False, tell: Tell = lambda step, found: None,
 ) -> SourceFilter:
     """An upsampler that learned for so many steps."""
-    torch.manual_seed(seed)
-    model = SourceFilter(config)
-    fit(
-        model, codec, songs, lambda features, wanted: losses(model.voice(features), wanted),
+    return fit(
+        lambda: SourceFilter(config), codec, songs,
+        lambda model, features, wanted: losses(model.voice(features), wanted),
         steps=steps, seed=seed, bf16=bf16, tell=tell,
     )
-    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
