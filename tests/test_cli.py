@@ -63,7 +63,7 @@ def test_sing_json_is_the_documented_object(lyrics: Path, tmp_path: Path) -> Non
     assert all((tmp_path / path).is_file() for path in result["paths"].values())
     assert result["seed"] == 5 and result["findings"] == []
     assert [s["label"] for s in result["sections"]] == ["verse", "chorus"]
-    assert result["sections"][0].keys() == {"label", "start", "end", "truncated"}
+    assert result["sections"][0].keys() == {"label", "start", "end", "truncated", "follows"}
     assert result["sections"][-1]["end"] == pytest.approx(result["seconds"])
     assert "compose_seconds" in result["timings"]
 
@@ -87,6 +87,19 @@ def test_a_preview_lacks_what_stage_2_adds(lyrics: Path, tmp_path: Path, model: 
     run("render", "draft.npz", "-o", "preview.wav", "--preview", *chosen, cwd=tmp_path)
     whole, preview = ((tmp_path / f"{name}.wav").read_bytes() for name in ("whole", "preview"))
     assert len(whole) == len(preview) and (whole == preview) == (model == "tiny")
+
+
+def test_a_flag_counts_even_if_it_says_the_usual(lyrics: Path, tmp_path: Path) -> None:
+    """The bundled model has options of its own; what is not given stays theirs."""
+    from yue.draft import Draft
+    from yue.pipeline import load
+
+    own = load(device="cpu").spec.compose
+    assert own["tries"] > 1 and own["top_k"] != 50 and own["temperature"] != 1
+    run("compose", "lyrics.txt", "-g", "folk", "--tries", "1", "--top-k", "50", *FAST, cwd=tmp_path)
+    options = Draft.load(tmp_path / "draft.npz").made_by["options"]
+    assert (options["tries"], options["top_k"]) == (1, 50)
+    assert (options["temperature"], options["enough"]) == (own["temperature"], own["enough"])
 
 
 def test_compose_goes_on_after_a_draft(lyrics: Path, tmp_path: Path) -> None:

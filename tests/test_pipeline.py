@@ -34,6 +34,7 @@ def test_sections_cover_the_song(song: yue.Song) -> None:
     assert song.sections[0].end == song.sections[1].start
     assert song.manifest["seed"] == 7 and song.manifest["genres"] == "folk"
     assert set(song.manifest["timings"]) == {"compose_seconds", "refine_seconds", "render_seconds"}
+    assert all(section.follows is not None for section in song.sections)
 
 
 def test_the_same_seed_gives_the_same_song(model: yue.Yue, song: yue.Song) -> None:

@@ -84,6 +84,86 @@ def test_a_take_does_not_depend_on_its_neighbours() -> None:
         np.testing.assert_array_equal(alone.codes, draft.codes)
 
 
+def tried(
+    monkeypatch: pytest.MonkeyPatch, attempt: int, options: ComposeOptions, model: Llama,
+) -> Draft:
+    """The first section as one of several tries sings it, by itself."""
+    usual = stage1.uniforms
+    later = [attempt] if attempt else []
+    with monkeypatch.context() as patched:
+        patched.setattr(stage1, "uniforms", lambda count, *name: usual(count, *name, *later))
+        return compose(options.replace(tries=1, enough=None), model=model, plan=PLAN[:1])[0]
+
+
+def follows(draft: Draft, model: Llama) -> float:
+    """The slow twin: by how many nats a vocal code is likelier behind the prompt than alone."""
+    prompt, tokens = prompt_of(PLAN[:1]), V.interleave(draft[0].codes)
+    allowed = torch.tensor(stage1.allowed_ids(V))
+    columns = torch.searchsorted(allowed, torch.as_tensor(tokens))[:, None]
+    scores = []
+    for context in ([*prompt.preamble, *prompt.openings[0]], prompt.openings[0][-1:]):
+        with torch.inference_mode():
+            logits = model(torch.tensor([[*context, *tokens]]))[0, len(context) - 1 : -1]
+        known = logits[:, allowed].log_softmax(-1)
+        scores.append(known.gather(1, columns)[::2].mean())
+    return float(scores[0] - scores[1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("guidance", [1.0, 1.5])
+def test_of_several_tries_the_one_is_kept_that_follows_its_words_best(
+    monkeypatch: pytest.MonkeyPatch, seed: int, guidance: float
+) -> None:
+    model = random_llama(V, seed=0)
+    options = BASE.replace(seed=seed, tries=3, guidance=guidance)
+    kept = compose(options, model=model, plan=PLAN[:1])[0]
+    alone = [tried(monkeypatch, attempt, options, model) for attempt in range(3)]
+    rates = [follows(draft, model) for draft in alone]
+    assert len({round(rate, 4) for rate in rates}) == 3
+    np.testing.assert_array_equal(kept.codes, alone[int(np.argmax(rates))].codes)
+    assert kept.sections[0].follows == pytest.approx(max(rates), abs=1e-3)
+
+
+def test_a_try_that_is_good_enough_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every limit between the tries' own figures ends at the first that reaches it."""
+    model = random_llama(V, seed=0)
+    options = BASE.replace(tries=4)
+    alone = [tried(monkeypatch, attempt, options, model) for attempt in range(4)]
+    rates = [follows(draft, model) for draft in alone]
+    for limit in rates:
+        reached = next(n for n, rate in enumerate(rates) if rate >= limit)
+        kept = compose(options.replace(enough=limit - 1e-5), model=model, plan=PLAN[:1])[0]
+        np.testing.assert_array_equal(kept.codes, alone[reached].codes)
+
+
+def test_a_song_of_several_tries_goes_on_as_if_it_had_been_sung_at_once() -> None:
+    """What the cache holds of the kept try is what feeding it anew would put there."""
+    options = BASE.replace(tries=3)
+    whole = compose(options)[0]
+    assert whole.codes.tobytes() != compose()[0].codes.tobytes()
+    for kept in (1, 2):
+        resumed = compose(options, after=[whole[:kept]])[0]
+        np.testing.assert_array_equal(resumed.codes, whole.codes)
+
+
+@pytest.mark.parametrize("enough", [None, 0.0])
+def test_takes_of_several_tries_do_not_depend_on_each_other(enough: float | None) -> None:
+    """With a limit some takes are done while others are sung again."""
+    options = BASE.replace(seed=6, tries=2, enough=enough)
+    together = compose(options.replace(takes=3))
+    for take, draft in enumerate(together):
+        empty = replace(stage1.nothing_yet(50), plan=tuple(PLAN), seed=6, take=take)
+        alone = compose(options, after=[empty])[0]
+        np.testing.assert_array_equal(alone.codes, draft.codes)
+
+
+def test_a_section_tells_how_it_follows_its_words_only_where_that_was_compared() -> None:
+    unguided = compose(BASE.replace(guidance=1.0, guidance_later=1.0))[0]
+    assert [sung.follows for sung in unguided.sections] == [None] * 3
+    mixed = compose(BASE.replace(guidance=1.5, guidance_later=1.0))[0]
+    assert [sung.follows is None for sung in mixed.sections] == [False, True, True]
+
+
 def test_going_on_from_a_section_gives_the_uninterrupted_song() -> None:
     whole = compose()[0]
     for kept in (1, 2):

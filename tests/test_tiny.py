@@ -47,6 +47,16 @@ def test_a_section_ends_by_itself(songs: dict[str, yue.Song]) -> None:
         assert not section.truncated and 3 < section.end < 20
 
 
+def test_nothing_is_refined_that_would_not_be_heard(songs: dict[str, yue.Song]) -> None:
+    """Stage 2 is left out; with it the song would sound the same."""
+    model, sung = yue.load(device="cpu"), songs["male"]
+    assert set(sung.manifest["timings"]) == {"compose_seconds", "render_seconds"}
+    draft = model.compose(LYRICS, "pop male happy", seed=3)
+    refined = model.refine(draft)
+    assert np.ptp(refined.codes[:, 1:]) > 0
+    np.testing.assert_array_equal(model.render(refined).mix.samples, sung.mix.samples)
+
+
 def test_a_woman_sings_higher_than_a_man_and_both_sing_a_tune(songs: dict[str, yue.Song]) -> None:
     notes = {}
     for gender, song in songs.items():

@@ -139,7 +139,12 @@ class ModelSinger:
     def sing(
         self, lyric: Lyric, *, seed: int, like: Take | None = None, **knobs: Any
     ) -> Take:
-        """Compose, refine and render with the model's own defaults under `knobs`."""
+        """Compose, refine and render with the model's own defaults under `knobs`.
+
+        A knob that only says what the model does anyway makes no other song.
+        """
+        own = self.model.spec.compose
+        knobs = {name: value for name, value in knobs.items() if own.get(name) != value}
         told = {"text": lyric.text, "tags": lyric.tags, "seed": seed, "knobs": knobs,
                 "like": like.path.stem if like else None}
 

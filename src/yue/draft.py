@@ -31,6 +31,9 @@ class Sung:
     text: str
     frames: int
     truncated: bool = False
+    follows: float | None = None
+    """Nats by which the words and the song so far made each of its vocal codes likelier, on
+    average; the less, the less it follows them. None where that is not known."""
 
     @property
     def section(self) -> Section:
@@ -151,7 +154,9 @@ class _Tracks:
         meta = {
             "version": FILE_VERSION,
             "kind": self.kind,
-            "sections": [[s.label, s.text, s.frames, s.truncated] for s in self.sections],
+            "sections": [
+                [s.label, s.text, s.frames, s.truncated, s.follows] for s in self.sections
+            ],
             "plan": [[s.label, s.text, s.line] for s in self.plan],
             "first": self.first,
             "genres": self.genres,

@@ -112,6 +112,14 @@ class ComposeOptions(Options):
         None, "Seed of the random streams; drawn and reported if not given.", low=0, high=2**63 - 1
     )
     takes: int = knob(1, "How many versions to compose at once.", low=1, high=64)
+    tries: int = knob(
+        1, "Sing a section up to so many times; the try that follows its words best is kept.",
+        low=1, high=100,
+    )
+    enough: float | None = knob(
+        None, "A try is good enough if its words explain this much of each vocal code, in nats; "
+        "by default none is, and all are sung.", low=-100.0, high=100.0,
+    )
     temperature: float = knob(
         1.0, "Above 1 more adventurous, below 1 more even.", low=0.01, high=10.0
     )
@@ -149,6 +157,15 @@ class ComposeOptions(Options):
                 f"min_new_tokens = {self.min_new_tokens} exceeds max_new_tokens = "
                 f"{self.max_new_tokens}: lower the one or raise the other."
             )
+
+    @property
+    def compares(self) -> bool:
+        """Whether each code is also scored without the words: for guidance, or to choose a try."""
+        return self.tries > 1 or max(self.guidance, self.guidance_later) != 1
+
+    def again(self, follows: float) -> bool:
+        """Whether a try that follows its words so far (nats per vocal code) is to be bettered."""
+        return self.enough is None or not follows >= self.enough
 
     def guidance_at(self, generated: int) -> float:
         """Guidance of the section sung after `generated` others: 1.5 first, then 1.2."""

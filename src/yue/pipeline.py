@@ -19,8 +19,8 @@ import torch
 
 from yue import render as rendering
 from yue import stage1, stage2
-from yue.codec.upsamplers import Upsampler, load_upsamplers
-from yue.codec.xcodec import XCodec
+from yue.codec.upsamplers import Upsampler, load_upsamplers, read_sizes
+from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.draft import Codes, Draft
 from yue.errors import Interrupted, LyricsError, ModelError, OptionError
 from yue.files import PathLike, read_json
@@ -121,6 +121,12 @@ class Yue:
                 "speak different vocabularies: they do not belong together."
             )
         return first, second
+
+    @cached_property
+    def refines(self) -> bool:
+        """Whether a song needs Stage 2: not where nobody listens beyond codebook 0."""
+        sizes = XCodecConfig.read(self.parts.codec.path), read_sizes(self.parts.upsampler.path)
+        return rendering.codebooks_heard(sizes[0], sizes[1].values()) > 1
 
     def plan(self, options: ComposeOptions | None = None) -> MemoryPlan:
         """What a song with these options needs in memory."""
@@ -302,7 +308,9 @@ class Yue:
         for sung in codes.sections:
             start, at = at, at + sung.frames
             times = start / codes.frame_rate, at / codes.frame_rate
-            sections.append(TimedSection(sung.label, sung.text, *times, sung.truncated))
+            sections.append(
+                TimedSection(sung.label, sung.text, *times, sung.truncated, sung.follows)
+            )
         noted = _noted(codes, render_seconds=round(time.perf_counter() - started, 3)).made_by
         manifest = {
             **noted, "seed": codes.seed, "take": codes.take, "genres": codes.genres,
@@ -335,11 +343,11 @@ class Yue:
         progress: Progress | None = None,
         **knobs: Any,
     ) -> Song | list[Song]:
-        """Lyrics and tags -> a song: compose, refine and render in a row."""
+        """Lyrics and tags -> a song: compose, refine (where that is heard) and render in a row."""
         drafts = self.compose(lyrics, genres, like=like, progress=progress, **knobs)
         # Stage by stage, not take by take: where memory is short, each stage is loaded once.
         made = drafts if isinstance(drafts, list) else [drafts]
-        codes = [self.refine(draft, progress=progress) for draft in made]
+        codes = [self.refine(draft, progress=progress) if self.refines else draft for draft in made]
         songs = [self.render(each, options=render, progress=progress) for each in codes]
         return songs if isinstance(drafts, list) else songs[0]
 

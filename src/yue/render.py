@@ -6,7 +6,7 @@ track at hand (the upstream mode, there for comparison, filters whole songs at o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from yue.audio import Audio
 from yue.codec.layers import full_precision
-from yue.codec.upsamplers import Upsampler
-from yue.codec.xcodec import XCodec
+from yue.codec.upsamplers import Upsampler, UpsamplerConfig
+from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.draft import Codes
 from yue.errors import OptionError
 from yue.mix import UPSTREAM_CLAMP, Crossover, add_up, upstream_join
@@ -28,6 +28,13 @@ PIECE_FRAMES = 250
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all), both tracks counted."""
+
+
+def codebooks_heard(codec: XCodecConfig, upsamplers: Iterable[UpsamplerConfig]) -> int:
+    """How many codebooks a song's sound depends on; what Stage 2 adds beyond is not heard."""
+    if codec.decoder_channels:
+        return codec.codebooks
+    return max(sizes.codebooks or codec.codebooks for sizes in upsamplers)
 
 
 def render(

@@ -20,6 +20,8 @@ class TimedSection:
     start: float
     end: float
     truncated: bool = False
+    follows: float | None = None
+    """How closely the words were followed; see `draft.Sung`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

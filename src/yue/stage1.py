@@ -2,11 +2,13 @@
 
 Each token is drawn from the guided mix of two contexts: everything so far, and the section alone.
 Only codes of codebook 0 are possible, and EOA where a vocal code would stand, so tracks always
-pair. Several takes run in one batch, each with its own random stream. Knows no files, no audio.
+pair. Several takes run in one batch, each with its own random stream; a section may be sung again
+where it does not follow its words. Knows no files, no audio.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -80,12 +82,13 @@ class _Scorer:
         return logits.log_softmax(-1)
 
     def __call__(
-        self, logits: Tensor, scale: float | Tensor | None, seen: Tensor, end_bias: Tensor
+        self, known: Tensor, scale: float | Tensor | None, seen: Tensor, end_bias: Tensor
     ) -> Tensor:
-        """Logits of the conditional rows, and the unconditional ones if guided -> (N, A)."""
-        scores = self.log_probabilities(logits)
+        """Scores (N, A) from log-probabilities: (N, A), or with a scale (2 N, A), the conditional
+        rows and then the unconditional ones."""
+        scores = known
         if scale is not None:
-            conditional, unconditional = scores.chunk(2)
+            conditional, unconditional = known.chunk(2)
             scores = guide(conditional, unconditional, scale)
         scores = penalise(scores, seen, self.options.repetition_penalty)
         return torch.cat([scores[:, :-1], scores[:, -1:] + end_bias], dim=-1)
@@ -171,12 +174,9 @@ def compose(
         opening = prompt.openings[index]
         rooms = [t.fit(opening, options.max_new_tokens + 1, limit) - 1 for t in transcripts]
         contexts = [transcript.context(opening) for transcript in transcripts]
-        streams = [
-            uniforms(room, options.seed, draft.take, index)
-            for room, draft in zip(rooms, drafts, strict=True)
-        ]
         report = None if progress is None else _of_section(progress, index)
-        parts = singer.sing(contexts, streams, options.guidance_at(index), report)
+        names = [(options.seed, draft.take, index) for draft in drafts]
+        parts = _best_tries(singer, contexts, rooms, names, options, report)
         for transcript, part in zip(transcripts, parts, strict=True):
             transcript.blocks.append([*opening, *part.tokens, vocabulary.eoa, *prompt.closing])
         drafts = tuple(
@@ -184,6 +184,34 @@ def compose(
             for draft, part in zip(drafts, parts, strict=True)
         )
         yield drafts
+
+
+def _best_tries(
+    singer: _Singer,
+    contexts: Sequence[Sequence[int]],
+    rooms: Sequence[int],
+    names: Sequence[tuple[int, int, int]],
+    options: ComposeOptions,
+    progress: Callable[[int, int], None] | None,
+) -> list[_Part]:
+    """One section of each take: sung until it follows its words well enough, or as often as may
+    be; of the tries the one that follows them best. `names` (seed, take, section) name streams."""
+    best: list[_Part | None] = [None] * len(names)
+    for attempt in range(options.tries):
+        wanted = [
+            row for row, part in enumerate(best) if part is None or options.again(part.follows)
+        ]
+        if not wanted:
+            break
+        streams = [
+            uniforms(room, *name, *([attempt] if attempt else []))
+            for room, name in zip(rooms, names, strict=True)
+        ]
+        scale = options.guidance_at(names[0][-1])
+        sung = singer.sing(contexts, streams, scale, wanted, progress)
+        for row in wanted:
+            best[row] = max(filter(None, (best[row], sung[row])), key=_worth)
+    return [part for part in best if part is not None]
 
 
 def _of_section(progress: Progress, index: int) -> Callable[[int, int], None]:
@@ -206,12 +234,20 @@ class _Part:
 
     tokens: list[int]
     truncated: bool
+    follows: float
+    """Nats by which a vocal code is likelier with all that was told than with the section's own
+    codes alone, on average; NaN where that was not compared."""
+
+
+def _worth(part: _Part) -> float:
+    return -math.inf if math.isnan(part.follows) else part.follows
 
 
 def _section_draft(draft: Draft, section: Section, part: _Part, vocabulary: Vocabulary) -> Draft:
     """One section's tokens as a draft that goes on where `draft` ends."""
     codes = vocabulary.deinterleave(part.tokens)
-    sung = Sung(section.label, section.text, codes.shape[1], part.truncated)
+    follows = None if math.isnan(part.follows) else round(part.follows, 3)
+    sung = Sung(section.label, section.text, codes.shape[1], part.truncated, follows)
     history = {**draft.history, "sections": (sung,), "first": draft.first + len(draft)}
     return Draft(codes=codes, **history)
 
@@ -229,7 +265,8 @@ class _Singer:
         limit = decoder.config.max_position_embeddings
         self.conditional = decoder.cache(takes, limit)
         self.unconditional: KVCache | None = None
-        if max(options.guidance, options.guidance_later) != 1:
+        self.tries = options.tries
+        if options.compares:
             self.unconditional = decoder.cache(takes, min(options.max_new_tokens + 1, limit))
         self.held: list[list[int]] = [[] for _ in range(takes)]
         self.loop = Loop(device, graphs=graphs)
@@ -240,6 +277,7 @@ class _Singer:
         self.n = torch.zeros(1, dtype=torch.long, device=device)
         self.drawn = torch.zeros(takes, steps, dtype=torch.long, device=device)
         self.uniform = torch.zeros(takes, steps, device=device)
+        self.gains = torch.zeros(takes, steps, device=device)
         self.seen = torch.zeros(takes, len(self.scorer.ids), dtype=torch.bool, device=device)
         self.end_bias = self.scorer.end_bias(steps)
         self.scale = torch.ones((), device=device)
@@ -249,50 +287,60 @@ class _Singer:
         contexts: Sequence[Sequence[int]],
         streams: Sequence[Tensor],
         scale: float,
+        wanted: Sequence[int],
         progress: Callable[[int, int], None] | None,
     ) -> list[_Part]:
-        """Draw one section per take; streams (room,) uniform numbers, each of its own length."""
+        """Draw one section per take; streams (room,) uniform numbers, each of its own length.
+
+        Takes that are not `wanted` only keep the others company.
+        """
         rooms = [len(stream) for stream in streams]
-        steps = max(rooms)
-        guided = scale != 1
+        steps = max(rooms[row] for row in wanted)
+        compared = scale != 1 or self.tries > 1
         self._recall(contexts)
         self.ids.fill_(contexts[0][-1])
         self.n.zero_()
         self.scale.fill_(scale)
+        self.gains.fill_(torch.nan)
         self.seen.copy_(self.scorer.seen(contexts))
         for row, stream in enumerate(streams):
             self.uniform[row, : len(stream)] = stream.to(self.uniform.device)
         caches = [self.conditional]
-        if guided:
+        if compared:
             assert self.unconditional is not None
             self.unconditional.clear()
             caches.append(self.unconditional)
 
         def body() -> None:
-            ids = torch.cat([self.ids, self.ids]) if guided else self.ids
+            ids = torch.cat([self.ids, self.ids]) if compared else self.ids
             logits = self.decoder.step(ids[:, None], caches)
-            self._draw(logits, self.scale if guided else None)
+            self._draw(logits, self.scale if compared else None)
 
         ran = steps
         for n in range(steps):
             if n in rooms:
                 self._retire([row for row, room in enumerate(rooms) if room == n])
-            self.loop.run(guided, body, caches)
+            self.loop.run(compared, body, caches)
             if (n + 1) % self.poll == 0:
                 if progress is not None:
                     progress(n + 1, steps)
-                if self._all_ended(n + 1):
+                if self._all_ended(n + 1, wanted):
                     ran = n + 1
                     break
         return self._harvest(contexts, [min(ran, room) for room in rooms])
 
     def _draw(self, logits: Tensor, scale: Tensor | None) -> None:
         """One drawn id per take, written where the next step looks for it."""
-        scores = self.scorer(logits, scale, self.seen, self.end_bias[self.n])
+        known = self.scorer.log_probabilities(logits)
+        scores = self.scorer(known, scale, self.seen, self.end_bias[self.n])
         columns = draw(*self.scorer.rank(scores), self.uniform.index_select(1, self.n)[:, 0])
         self.seen.scatter_(1, columns[:, None], True)
         self.ids.copy_(self.scorer.ids[columns])
         self.drawn.index_copy_(1, self.n, self.ids[:, None])
+        if scale is not None:
+            conditional, unconditional = known.chunk(2)
+            gains = (conditional - unconditional).gather(1, columns[:, None])
+            self.gains.index_copy_(1, self.n, gains)
         self.n += 1
 
     def _retire(self, rows: Sequence[int]) -> None:
@@ -301,23 +349,22 @@ class _Singer:
             self.conditional.set_length(row, 0)
             self.held[row] = []
 
-    def _all_ended(self, n: int) -> bool:
+    def _all_ended(self, n: int, wanted: Sequence[int]) -> bool:
         eoa = self.decoder.config.vocabulary.eoa
         recent = self.ids[:, None] if self.takes == 1 and self.poll == 1 else self.drawn[:, :n]
-        return bool((recent == eoa).any(dim=1).all())
+        return bool((recent == eoa).any(dim=1)[wanted].all())
 
     def _recall(self, contexts: Sequence[Sequence[int]]) -> None:
         """Bring the cache to each context but its last token, feeding only what is new."""
         for row, context in enumerate(contexts):
-            held, wanted = self.held[row], list(context[:-1])
-            if wanted[: len(held)] != held:
-                held = []
-            self.conditional.set_length(row, len(held))
+            wanted = list(context[:-1])
+            known = _common_start(self.held[row], wanted)
+            self.conditional.set_length(row, known)
             twin = next((r for r in range(row) if contexts[r] == context), None)
-            if twin is not None and not held:
+            if twin is not None and not known:
                 self.conditional.copy_row(twin, row)
             else:
-                self.decoder.prefill(wanted[len(held) :], self.conditional, row)
+                self.decoder.prefill(wanted[known:], self.conditional, row)
             self.held[row] = wanted
 
     def _harvest(
@@ -330,11 +377,18 @@ class _Singer:
             drawn = self.drawn[row, :steps].tolist()
             ended = eoa in drawn
             tokens = drawn[: drawn.index(eoa)] if ended else drawn[: steps // 2 * 2]
-            results.append(_Part(tokens, truncated=not ended))
+            gains = self.gains[row, : len(tokens) : len(TRACKS)]
+            results.append(_Part(tokens, not ended, float(gains.mean())))
             if self.held[row]:
                 # The last drawn token was not fed; tokens behind a take's own end do not count.
                 self.held[row] = [*contexts[row], *tokens[: steps - 1]]
         return results
+
+
+def _common_start(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids two contexts have in common before they part."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def trace(
@@ -386,8 +440,8 @@ def _trace_section(
             seen[0, scorer.columns[token]] = True
         ids = torch.full((2 if guided else 1, 1), token, device=decoder.device)
         caches = [conditional, unconditional] if guided else [conditional]
-        logits = decoder.step(ids, caches)
-        scores = scorer(logits, scale if guided else None, seen, end_bias[n])
+        known = scorer.log_probabilities(decoder.step(ids, caches))
+        scores = scorer(known, scale if guided else None, seen, end_bias[n])
         probabilities, columns = (ranked[0] for ranked in scorer.rank(scores))
         kept = int((probabilities > 0).sum())
         steps.append((scorer.ids[columns[:kept]].tolist(), probabilities[:kept].tolist()))

@@ -25,14 +25,21 @@ STDIN = "<stdin>"
 T = TypeVar("T", bound=Options)
 
 
-def flags_of(group: type[Options]) -> Any:
-    """A dataclass of command-line flags from an option group: the same names, help and defaults."""
+def flags_of(group: type[Options], *, over: str = "") -> Any:
+    """A dataclass of command-line flags from an option group: the same names, help and defaults.
+
+    `over` names what else has defaults, where a flag that is not given must be told from one that
+    asks for the group's own: then all are None until they are given.
+    """
     hints = get_type_hints(group)
     fields: list[tuple[str, Any, Any]] = []
     for entry in dataclasses.fields(group):
-        off = None if entry.default is True else ""
-        note = Parameter(help=entry.metadata["help"], negative=off)
-        fields.append((entry.name, Annotated[hints[entry.name], note], entry.default))
+        kind, default, text = hints[entry.name], entry.default, entry.metadata["help"]
+        off = None if default is True else ""
+        if over and default is not None:
+            text += f" By default {default}, or {over}."
+            kind, default = kind | None, None
+        fields.append((entry.name, Annotated[kind, Parameter(help=text, negative=off)], default))
     made = dataclasses.make_dataclass(f"{group.__name__}Flags", fields, frozen=True, kw_only=True)
     # Else it passes for a class of the standard library, and those are given no flags.
     made.__module__ = __name__
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
     LoadFlags: TypeAlias = Any
 else:
     _FLAT = Parameter(name="*")
-    ComposeFlags = Annotated[flags_of(ComposeOptions), _FLAT]
+    ComposeFlags = Annotated[flags_of(ComposeOptions, over="the model's own"), _FLAT]
     RefineFlags = Annotated[flags_of(RefineOptions), _FLAT]
     RenderFlags = Annotated[flags_of(RenderOptions), _FLAT]
     LoadFlags = Annotated[flags_of(LoadOptions), _FLAT]
@@ -143,10 +150,11 @@ def group(kind: type[T], flags: Any) -> T:
 
 
 def chosen_options(flags: Any) -> dict[str, Any]:
-    """The compose options that differ from the defaults: the others are a resumed song's own."""
-    given = group(ComposeOptions, flags)
-    default = ComposeOptions().as_dict()
-    return {name: value for name, value in given.as_dict().items() if value != default[name]}
+    """The compose options that were given: the others are the model's, or a resumed song's own."""
+    flagged = {} if flags is None else dataclasses.asdict(flags)
+    given = {name: value for name, value in flagged.items() if value is not None}
+    checked = ComposeOptions.make(given).as_dict()
+    return {name: checked[name] for name in given}
 
 
 def load_model(model: str | None, flags: Any, held: Draft | Codes | None = None) -> Yue:

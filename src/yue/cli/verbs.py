@@ -267,7 +267,8 @@ def plan(
 
     forced = group(LoadOptions, load).replace(force=True)
     singer = load_by_name(name, **forced.as_dict())
-    sys.stdout.write(f"{singer.plan(group(ComposeOptions, compose))}\n")
+    asked = ComposeOptions.make({**singer.spec.compose, **chosen_options(compose)})
+    sys.stdout.write(f"{singer.plan(asked)}\n")
 
 
 def _check_output(output: Path, suffixes: Iterable[str]) -> None:

@@ -63,11 +63,11 @@ def finish(
     singer: Yue, tracks: Draft | Codes, refine: RefineOptions, render: RenderOptions,
     *, preview: bool = False,
 ) -> Song:
-    """Refine (unless it is a preview, or done already) and render."""
+    """Refine (unless it is a preview, done already, or would not be heard) and render."""
     from yue.draft import Draft
 
     with bars() as progress:
-        if isinstance(tracks, Draft) and not preview:
+        if isinstance(tracks, Draft) and singer.refines and not preview:
             tracks = singer.refine(tracks, options=refine, progress=progress)
         return singer.render(tracks, options=render, progress=progress)
 

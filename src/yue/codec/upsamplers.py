@@ -23,15 +23,31 @@ from yue.vocab import TRACKS
 from yue.weights import fill, read_tensors, write_tensors
 
 Upsampler = Vocos | SourceFilter | Tones
+UpsamplerConfig = VocosConfig | SourceFilterConfig | TonesConfig
 
 
-def upsampler_of(config: Mapping[str, Any]) -> Upsampler:
-    """An upsampler of given sizes. Raises `ModelError` on an unknown field."""
+def upsampler_of(config: UpsamplerConfig) -> Upsampler:
+    """An upsampler of given sizes."""
+    if isinstance(config, TonesConfig):
+        return Tones(config)
+    return SourceFilter(config) if isinstance(config, SourceFilterConfig) else Vocos(config)
+
+
+def read_sizes(directory: PathLike) -> dict[str, UpsamplerConfig]:
+    """The sizes per track. Raises `ModelError` on an unknown field or where there are none."""
+    directory = Path(directory)
+    if not (directory / "config.json").is_file():
+        raise ModelError(f"{directory} holds no config.json: is it an upsampler directory?")
+    config = read_json(directory / "config.json")
+    return {track: _sizes_of(config.get(track, config)) for track in TRACKS}
+
+
+def _sizes_of(config: Mapping[str, Any]) -> UpsamplerConfig:
     if "tones" in config:
-        return Tones(TonesConfig.from_dict(config))
-    if "knots" in config:
-        return SourceFilter(SourceFilterConfig.from_dict(config))
-    return Vocos(VocosConfig.from_dict(config))
+        return TonesConfig.from_dict(config)
+    return SourceFilterConfig.from_dict(config) if "knots" in config else (
+        VocosConfig.from_dict(config)
+    )
 
 
 def load_upsamplers(
@@ -39,16 +55,13 @@ def load_upsamplers(
 ) -> dict[str, Upsampler]:
     """One upsampler per track. Raises `ModelError` if a file is missing or does not fit."""
     directory = Path(directory)
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"{directory} holds no config.json: is it an upsampler directory?")
-    config = read_json(directory / "config.json")
     upsamplers = {}
-    for track in TRACKS:
+    for track, config in read_sizes(directory).items():
         file = directory / f"{track}.safetensors"
         if not file.is_file():
             raise ModelError(f"{directory} lacks {file.name}: is the download complete?")
         with torch.device("meta"):
-            upsampler = upsampler_of(config.get(track, config))
+            upsampler = upsampler_of(config)
         fill(upsampler, read_tensors(file, device=device, dtype=torch.float32), str(file))
         upsamplers[track] = upsampler.eval()
     return upsamplers

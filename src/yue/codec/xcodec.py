@@ -76,6 +76,14 @@ class XCodecConfig:
         """Read a codec's `config.json`. Raises `ModelError` on an unknown field."""
         return sizes(cls, config, "codec config.json")
 
+    @classmethod
+    def read(cls, directory: PathLike) -> XCodecConfig:
+        """The sizes of the codec in a directory. Raises `ModelError` where there are none."""
+        file = Path(directory) / "config.json"
+        if not file.is_file():
+            raise ModelError(f"{directory} holds no config.json: is it a codec directory?")
+        return cls.from_dict(read_json(file))
+
 
 PUBLISHED = XCodecConfig(
     semantic={
@@ -205,10 +213,7 @@ class XCodec(nn.Module):
         cls, directory: PathLike, *, decode_only: bool = True, device: str | torch.device = "cpu"
     ) -> XCodec:
         """A codec from `config.json` and safetensors, in fp32."""
-        directory = Path(directory)
-        if not (directory / "config.json").is_file():
-            raise ModelError(f"{directory} holds no config.json: is it a codec directory?")
-        config = XCodecConfig.from_dict(read_json(directory / "config.json"))
+        config = XCodecConfig.read(directory)
         with torch.device("meta"):
             codec = cls(config, decode_only=decode_only)
         keep = DECODE_PARTS if decode_only else ()
