@@ -75,7 +75,7 @@ def main() -> None:
     drafts = next(iter(sung)) if told["first"] else list(sung)[-1]
     found["compose"] = time.perf_counter() - begin - found["load"]
     start = time.perf_counter()
-    codes = model.refine(drafts[0])
+    codes = model.refine(drafts[0]) if model.refines else drafts[0]
     found["refine"] = time.perf_counter() - start
     start = time.perf_counter()
     song = model.render(codes)
