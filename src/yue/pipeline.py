@@ -128,12 +128,12 @@ class Yue:
         sizes = XCodecConfig.read(self.parts.codec.path), read_sizes(self.parts.upsampler.path)
         return rendering.codebooks_heard(sizes[0], sizes[1].values()) > 1
 
-    def plan(self, options: ComposeOptions | None = None) -> MemoryPlan:
-        """What a song with these options needs in memory."""
+    def plan(self, options: ComposeOptions | Mapping[str, Any] | None = None) -> MemoryPlan:
+        """What a song needs in memory; options as in `compose`, over the model's own."""
         return plan(
             self.parts.stage1.path, self.parts.stage2.path, self.parts.codec.path,
             self.parts.upsampler.path, configs=self._configs, device=self.device,
-            dtype=self.dtype, options=options or ComposeOptions(), free=self._free,
+            dtype=self.dtype, options=_asked(self.spec.compose, options, {}), free=self._free,
         )
 
     # Stages, loaded when first needed -----------------------------------------------------------
@@ -280,7 +280,7 @@ class Yue:
         count = len(stage2.windows(draft, decoder.config.vocabulary))
         codes = stage2.refine(
             decoder, draft, rows=o.rows or self.plan().rows(max(1, count)),
-            silence=read_json(self.parts.codec.path / "config.json").get("silence"),
+            silence=XCodecConfig.read(self.parts.codec.path).silence,
             graphs=self.options.graphs,
             progress=None if progress is None else _of(progress, "refine"),
         )

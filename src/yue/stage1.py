@@ -175,8 +175,8 @@ def compose(
         rooms = [t.fit(opening, options.max_new_tokens + 1, limit) - 1 for t in transcripts]
         contexts = [transcript.context(opening) for transcript in transcripts]
         report = None if progress is None else _of_section(progress, index)
-        names = [(options.seed, draft.take, index) for draft in drafts]
-        parts = _best_tries(singer, contexts, rooms, names, options, report)
+        takes = [draft.take for draft in drafts]
+        parts = _best_tries(singer, contexts, rooms, takes, index, options, report)
         for transcript, part in zip(transcripts, parts, strict=True):
             transcript.blocks.append([*opening, *part.tokens, vocabulary.eoa, *prompt.closing])
         drafts = tuple(
@@ -190,13 +190,15 @@ def _best_tries(
     singer: _Singer,
     contexts: Sequence[Sequence[int]],
     rooms: Sequence[int],
-    names: Sequence[tuple[int, int, int]],
+    takes: Sequence[int],
+    section: int,
     options: ComposeOptions,
     progress: Callable[[int, int], None] | None,
 ) -> list[_Part]:
     """One section of each take: sung until it follows its words well enough, or as often as may
-    be; of the tries the one that follows them best. `names` (seed, take, section) name streams."""
-    best: list[_Part | None] = [None] * len(names)
+    be; of the tries the one that follows them best."""
+    assert options.seed is not None
+    best: list[_Part | None] = [None] * len(takes)
     for attempt in range(options.tries):
         wanted = [
             row for row, part in enumerate(best) if part is None or options.again(part.follows)
@@ -204,11 +206,10 @@ def _best_tries(
         if not wanted:
             break
         streams = [
-            uniforms(room, *name, *([attempt] if attempt else []))
-            for room, name in zip(rooms, names, strict=True)
+            uniforms(room, options.seed, take, section, *([attempt] if attempt else []))
+            for room, take in zip(rooms, takes, strict=True)
         ]
-        scale = options.guidance_at(names[0][-1])
-        sung = singer.sing(contexts, streams, scale, wanted, progress)
+        sung = singer.sing(contexts, streams, options.guidance_at(section), wanted, progress)
         for row in wanted:
             best[row] = max(filter(None, (best[row], sung[row])), key=_worth)
     return [part for part in best if part is not None]
@@ -258,14 +259,13 @@ class _Singer:
     def __init__(
         self, decoder: Decoder, options: ComposeOptions, *, takes: int, graphs: bool
     ) -> None:
-        self.decoder, self.takes = decoder, takes
+        self.decoder, self.takes, self.tries = decoder, takes, options.tries
         device = decoder.device
         full = options.scores == "full"
         self.scorer = _Scorer(decoder.config.vocabulary, options, device, full)
         limit = decoder.config.max_position_embeddings
         self.conditional = decoder.cache(takes, limit)
         self.unconditional: KVCache | None = None
-        self.tries = options.tries
         if options.compares:
             self.unconditional = decoder.cache(takes, min(options.max_new_tokens + 1, limit))
         self.held: list[list[int]] = [[] for _ in range(takes)]

@@ -48,7 +48,7 @@ from yue.cli.work import (
     write_song,
 )
 from yue.errors import FileError, OptionError, YueError
-from yue.options import ComposeOptions, LoadOptions, RefineOptions, RenderOptions
+from yue.options import LoadOptions, RefineOptions, RenderOptions
 
 if TYPE_CHECKING:
     from yue.hub import ModelSpec
@@ -267,8 +267,7 @@ def plan(
 
     forced = group(LoadOptions, load).replace(force=True)
     singer = load_by_name(name, **forced.as_dict())
-    asked = ComposeOptions.make({**singer.spec.compose, **chosen_options(compose)})
-    sys.stdout.write(f"{singer.plan(asked)}\n")
+    sys.stdout.write(f"{singer.plan(chosen_options(compose))}\n")
 
 
 def _check_output(output: Path, suffixes: Iterable[str]) -> None:

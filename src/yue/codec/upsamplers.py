@@ -30,7 +30,9 @@ def upsampler_of(config: UpsamplerConfig) -> Upsampler:
     """An upsampler of given sizes."""
     if isinstance(config, TonesConfig):
         return Tones(config)
-    return SourceFilter(config) if isinstance(config, SourceFilterConfig) else Vocos(config)
+    if isinstance(config, SourceFilterConfig):
+        return SourceFilter(config)
+    return Vocos(config)
 
 
 def read_sizes(directory: PathLike) -> dict[str, UpsamplerConfig]:
@@ -45,9 +47,9 @@ def read_sizes(directory: PathLike) -> dict[str, UpsamplerConfig]:
 def _sizes_of(config: Mapping[str, Any]) -> UpsamplerConfig:
     if "tones" in config:
         return TonesConfig.from_dict(config)
-    return SourceFilterConfig.from_dict(config) if "knots" in config else (
-        VocosConfig.from_dict(config)
-    )
+    if "knots" in config:
+        return SourceFilterConfig.from_dict(config)
+    return VocosConfig.from_dict(config)
 
 
 def load_upsamplers(
