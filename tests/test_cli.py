@@ -63,7 +63,9 @@ def test_sing_json_is_the_documented_object(lyrics: Path, tmp_path: Path) -> Non
     assert all((tmp_path / path).is_file() for path in result["paths"].values())
     assert result["seed"] == 5 and result["findings"] == []
     assert [s["label"] for s in result["sections"]] == ["verse", "chorus"]
-    assert result["sections"][0].keys() == {"label", "start", "end", "truncated", "follows"}
+    assert result["sections"][0].keys() == {
+        "label", "start", "end", "truncated", "follows", "consonance",
+    }
     assert result["sections"][-1]["end"] == pytest.approx(result["seconds"])
     assert "compose_seconds" in result["timings"]
 

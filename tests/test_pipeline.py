@@ -37,6 +37,11 @@ def test_sections_cover_the_song(song: yue.Song) -> None:
     assert all(section.follows is not None for section in song.sections)
 
 
+def test_consonance_needs_upsamplers_that_tell_notes(model: yue.Yue) -> None:
+    with pytest.raises(OptionError, match="random do not tell which notes"):
+        model.compose(LYRICS, "folk", consonance=0.5, **SHORT)
+
+
 def test_the_same_seed_gives_the_same_song(model: yue.Yue, song: yue.Song) -> None:
     again = yue.load("random", device="cpu").sing(LYRICS, genres="folk", seed=7, **SHORT)
     np.testing.assert_array_equal(again.mix.samples, song.mix.samples)

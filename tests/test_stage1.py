@@ -30,12 +30,19 @@ def prompt_of(plan: Sequence[Section] = PLAN) -> Prompt:
 
 def compose(
     options: ComposeOptions = BASE, *, model: Llama | None = None, after: Sequence[Draft] = (),
-    plan: Sequence[Section] = PLAN, exact: bool = True,
+    plan: Sequence[Section] = PLAN, exact: bool = True, judge: stage1.Judge | None = None,
 ) -> tuple[Draft, ...]:
     model = model or random_llama(V, seed=0)
     decoder = stage1.decoder_of(model, options, exact=exact)
-    *_, last = stage1.compose(decoder, prompt_of(plan), plan, options, after=after)
+    *_, last = stage1.compose(
+        decoder, prompt_of(plan), plan, options, after=after, judge=judge
+    )
     return last
+
+
+def darkness(codes: np.ndarray) -> float:
+    """A judge: no more than a number that differs from try to try, 0 to 1."""
+    return 1 - float(codes.mean() / V.codebook_size)
 
 
 def eager(model: Llama, end: float) -> Llama:
@@ -144,6 +151,34 @@ def test_a_song_of_several_tries_goes_on_as_if_it_had_been_sung_at_once() -> Non
     for kept in (1, 2):
         resumed = compose(options, after=[whole[:kept]])[0]
         np.testing.assert_array_equal(resumed.codes, whole.codes)
+
+
+def test_of_tries_with_enough_of_their_words_the_most_consonant_is_kept(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All limits between the tries' own figures: slow twin by hand."""
+    model = random_llama(V, seed=0)
+    options = BASE.replace(tries=4)
+    alone = [tried(monkeypatch, attempt, options, model) for attempt in range(4)]
+    words = [follows(draft, model) for draft in alone]
+    band = [darkness(draft.codes) for draft in alone]
+    assert np.argmax(words) != np.argmax(band)
+    for enough in (None, *np.sort(words) - 1e-5):
+        for least in (*np.sort(band), 1.0):
+            limits = options.replace(enough=enough, consonance=float(least))
+            kept = compose(limits, model=model, plan=PLAN[:1], judge=darkness)[0]
+            heard = [enough is None or rate >= enough for rate in words]
+            both = [n for n in range(4) if heard[n] and band[n] >= least]
+            best = both[0] if both else max(range(4), key=lambda n: (heard[n], band[n]))
+            np.testing.assert_array_equal(kept.codes, alone[best].codes)
+            assert kept.sections[0].consonance == pytest.approx(band[best], abs=1e-3)
+
+
+def test_without_limits_a_judge_is_heard_and_decides_nothing() -> None:
+    plain, judged = compose(BASE.replace(tries=2)), compose(BASE.replace(tries=2), judge=darkness)
+    np.testing.assert_array_equal(plain[0].codes, judged[0].codes)
+    assert [sung.consonance for sung in plain[0].sections] == [None] * 3
+    assert all(sung.consonance is not None for sung in judged[0].sections)
 
 
 @pytest.mark.parametrize("enough", [None, 0.0])

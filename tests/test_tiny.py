@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 import yue
 from yue.audio import Audio
+from yue.codec.consonance import consonance_of
 from yue.codec.xcodec import XCodec
 from yue.draft import Sung
 from yue.errors import ModelError
@@ -20,6 +23,7 @@ from yue.songbook.compose import compose
 from yue.songbook.make import bank_folder
 from yue.songbook.perform import BAND_LEVEL, active_rms
 from yue.songbook.profile import SIMPLE
+from yue.vocab import TRACKS
 
 LYRICS = "[verse]\nSilver morning on the empty road\nGive me a reason to remember you\n"
 MOST_BYTES = 64e6
@@ -55,6 +59,22 @@ def test_nothing_is_refined_that_would_not_be_heard(songs: dict[str, yue.Song]) 
     refined = model.refine(draft)
     assert np.ptp(refined.codes[:, 1:]) > 0
     np.testing.assert_array_equal(model.render(refined).mix.samples, sung.mix.samples)
+
+
+def test_a_section_is_judged_by_the_notes_that_its_codes_stand_for(
+    songs: dict[str, yue.Song]
+) -> None:
+    """The kept try's figure is that of its codes; the same voice without its band has another."""
+    model = yue.load(device="cpu")
+    parts = model._codec, *(model._upsamplers[track] for track in TRACKS)
+    draft = model.compose(LYRICS, "pop male happy", seed=3)
+    (section,) = songs["male"].sections
+    assert section.consonance == pytest.approx(consonance_of(draft.codes, *parts), abs=1e-3)
+    assert section.consonance > 0.4
+    half = draft.frames // 2
+    turned = np.stack([draft.codes[0], np.roll(draft.codes[1], half)])
+    assert consonance_of(turned, *parts) != pytest.approx(section.consonance, abs=1e-2)
+    assert math.isnan(consonance_of(draft.codes[:, :0], *parts))
 
 
 def test_a_woman_sings_higher_than_a_man_and_both_sing_a_tune(songs: dict[str, yue.Song]) -> None:

@@ -79,9 +79,9 @@ def fitted(heard: np.ndarray, names: np.ndarray) -> Any:
     )
 
 
-def band_of(bench: Bench, genre: str, index: int) -> Audio:
-    """The accompaniment of a song of the songbook; no one sings."""
-    profile = bench.songbook.profile.replace(genres=(genre,))
+def band_of(bench: Bench, genre: str, index: int, **changes: Any) -> Audio:
+    """The accompaniment of a song of the songbook; no one sings. `changes` to its profile."""
+    profile = bench.songbook.profile.replace(genres=(genre,), **changes)
     studio = bench.songbook.studio
     score = compose(SEED, index, profile, vocabulary=studio.vocabulary)
     return Audio(accompany(score, studio.bank).astype(np.float32), RATE)

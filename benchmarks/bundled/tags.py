@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bundled import tempi
 from bundled.bench import Bench, told
 from bundled.genres import accuracy, train
 from bundled.lyrics import Lyric, regendered
@@ -78,14 +79,17 @@ def genre(bench: Bench) -> Outcome:
 
 
 def mood(bench: Bench) -> Outcome:
-    """Tempo by slow and fast moods, and how much sooner the same words are over."""
-    found = [_speeds(bench, lyric) for lyric in told(bench.some, "tags: mood")]
-    rows = []
-    for place, name in enumerate(("tempo", "words per second")):
-        one, two = (
-            mean([math.log2(each[who][place]) if each[who][place] else None for each in found])
-            for who in range(2)
-        )
+    """Tempo by slow and fast moods, and how much sooner the same words are over.
+
+    A tempo is what a classifier of the songbook's own tempi hears in the pieces of a song; beside
+    it stands that of one beat grid for the whole song, which may be half or double.
+    """
+    ear = tempi.train(bench, MOOD_GENRE)
+    found = [_speeds(bench, ear, lyric) for lyric in told(bench.some, "tags: mood")]
+    rows = [Row(part="tags", name=f"{len(ear.tempi)} tempi: the classifier on unseen songbook",
+                generated=None, songbook=ear.held_out, chance=1 / len(ear.tempi))]
+    for place, name in enumerate(("tempo", "tempo of one beat grid", "words per second")):
+        one, two = (mean([each[who][place] for each in found]) for who in range(2))
         rows.append(Row(
             part="tags", name=f"fast over slow mood: {name}, octaves", generated=one,
             songbook=two, chance=0.0, bar="interval above 0" if place == 0 else "",
@@ -94,20 +98,23 @@ def mood(bench: Bench) -> Outcome:
     return Outcome(rows, {"fast over slow": found})
 
 
-def _speeds(bench: Bench, lyric: Lyric) -> list[tuple[float | None, float]]:
-    """By the model and by the songbook: ratios of tempo and of words per second."""
+def _speeds(
+    bench: Bench, ear: tempi.Pulse, lyric: Lyric
+) -> list[tuple[float, float | None, float]]:
+    """By the model and by the songbook: fast over slow, in octaves."""
     slow, fast = (lyric.tagged(f"{tag} {MOOD_GENRE} {lyric.gender}") for tag in (SLOW, FAST))
     sung = [bench.generated.sing(one, seed=bench.seed) for one in (slow, fast)]
     book = [
         bench.songbook.sing(slow, seed=bench.seed, tempi=(pulse,))
         for pulse in (SLOW_TEMPO, FAST_TEMPO)
     ]
-    return [ratios(pair) for pair in (sung, book)]
+    return [octaves(ear, pair) for pair in (sung, book)]
 
 
-def ratios(pair: Sequence[Take]) -> tuple[float | None, float]:
-    """Tempo of the second over the first, `None` without a beat; and how much shorter it is."""
-    pulses = [tempo.grid_of(tempo.onsets(take.track("accompaniment"))) for take in pair]
-    slow, fast = pulses
-    faster = fast.tempo / slow.tempo if slow and fast else None
-    return faster, pair[0].seconds / pair[1].seconds
+def octaves(ear: tempi.Pulse, pair: Sequence[Take]) -> tuple[float, float | None, float]:
+    """The second take over the first: tempo, that of a grid (`None` without one), words/s."""
+    bands = [take.track("accompaniment") for take in pair]
+    slow, fast = (ear.octaves(band) for band in bands)
+    grids = [tempo.grid_of(tempo.onsets(band)) for band in bands]
+    steady = math.log2(grids[1].tempo / grids[0].tempo) if grids[0] and grids[1] else None
+    return fast - slow, steady, math.log2(pair[0].seconds / pair[1].seconds)

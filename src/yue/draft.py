@@ -34,6 +34,9 @@ class Sung:
     follows: float | None = None
     """Nats by which the words and the song so far made each of its vocal codes likelier, on
     average; the less, the less it follows them. None where that is not known."""
+    consonance: float | None = None
+    """Share of it that is sung on what the band plays loudest (`yue.codec.consonance`), 0 to 1.
+    None where that was not asked for."""
 
     @property
     def section(self) -> Section:
@@ -155,7 +158,8 @@ class _Tracks:
             "version": FILE_VERSION,
             "kind": self.kind,
             "sections": [
-                [s.label, s.text, s.frames, s.truncated, s.follows] for s in self.sections
+                [s.label, s.text, s.frames, s.truncated, s.follows, s.consonance]
+                for s in self.sections
             ],
             "plan": [[s.label, s.text, s.line] for s in self.plan],
             "first": self.first,

@@ -113,12 +113,17 @@ class ComposeOptions(Options):
     )
     takes: int = knob(1, "How many versions to compose at once.", low=1, high=64)
     tries: int = knob(
-        1, "Sing a section up to so many times; the try that follows its words best is kept.",
+        1, "Sing a section up to so many times, until a try is good enough; the best is kept.",
         low=1, high=100,
     )
     enough: float | None = knob(
         None, "A try is good enough if its words explain this much of each vocal code, in nats; "
         "by default none is, and all are sung.", low=-100.0, high=100.0,
+    )
+    consonance: float | None = knob(
+        None, "And if this share of it is sung on what the band plays loudest; of tries that have "
+        "enough of their words the most consonant is kept. Not every model can tell.",
+        low=0.0, high=1.0,
     )
     temperature: float = knob(
         1.0, "Above 1 more adventurous, below 1 more even.", low=0.01, high=10.0
@@ -163,9 +168,23 @@ class ComposeOptions(Options):
         """Whether each code is also scored without the words: for guidance, or to choose a try."""
         return self.tries > 1 or max(self.guidance, self.guidance_later) != 1
 
-    def again(self, follows: float) -> bool:
-        """Whether a try that follows its words so far (nats per vocal code) is to be bettered."""
-        return self.enough is None or not follows >= self.enough
+    def again(self, follows: float, consonance: float) -> bool:
+        """Whether a try that follows its words (nats per vocal code) and is consonant (a share) so
+        far is to be bettered; where that is not known (NaN) and counts, it is."""
+        dull = self.consonance is not None and not consonance >= self.consonance
+        return dull or not follows >= self._words_count
+
+    def worth(self, follows: float, consonance: float) -> tuple[float, float]:
+        """What tries are compared by: their words as far as they count, then their consonance."""
+        follows, consonance = (-math.inf if math.isnan(x) else x for x in (follows, consonance))
+        return min(follows, self._words_count), consonance
+
+    @property
+    def _words_count(self) -> float:
+        """Up to how many nats: without a limit all, unless it is consonance alone that counts."""
+        if self.enough is not None:
+            return self.enough
+        return math.inf if self.consonance is None else -math.inf
 
     def guidance_at(self, generated: int) -> float:
         """Guidance of the section sung after `generated` others: 1.5 first, then 1.2."""

@@ -19,6 +19,9 @@ import torch
 
 from yue import render as rendering
 from yue import stage1, stage2
+from yue.codec.consonance import consonance_of
+from yue.codec.source_filter import SourceFilter
+from yue.codec.tones import Tones
 from yue.codec.upsamplers import Upsampler, load_upsamplers, read_sizes
 from yue.codec.xcodec import XCodec, XCodecConfig
 from yue.draft import Codes, Draft
@@ -35,6 +38,7 @@ from yue.prompt import build_prompt
 from yue.reference import Reference
 from yue.song import Song, TimedSection
 from yue.tokenizer import Tokenizer, load_tokenizer
+from yue.vocab import TRACKS
 
 DEFAULT_MODEL = "tiny"
 """What `load()` loads: the small model that ships with the package."""
@@ -172,6 +176,17 @@ class Yue:
             self._stages.upsamplers = load_upsamplers(path, device=self.device)
         return self._stages.upsamplers
 
+    @property
+    def _judge(self) -> stage1.Judge:
+        """How well a section's voice goes with its band, by what the upsamplers make of it."""
+        codec, (voice, band) = self._codec, (self._upsamplers[track] for track in TRACKS)
+        if not (isinstance(voice, SourceFilter) and isinstance(band, Tones)):
+            raise OptionError(
+                f"consonance: the upsamplers of {self.spec.name} do not tell which notes are sung "
+                "and played; leave it out."
+            )
+        return lambda codes: consonance_of(codes, codec, voice, band)
+
     def _make_room(self) -> None:
         """Where not all stages fit at once, drop the others."""
         if self.plan().at_once:
@@ -259,6 +274,7 @@ class Yue:
         tell = None if progress is None else _sections_done(progress, len(song.sections))
         for drafts in stage1.compose(
             self._composer(o), prompt, song.sections, o, after=starts,
+            judge=None if o.consonance is None else self._judge,
             graphs=self.options.graphs, progress=tell,
         ):
             seconds = round(time.perf_counter() - started, 3)
@@ -309,7 +325,9 @@ class Yue:
             start, at = at, at + sung.frames
             times = start / codes.frame_rate, at / codes.frame_rate
             sections.append(
-                TimedSection(sung.label, sung.text, *times, sung.truncated, sung.follows)
+                TimedSection(
+                    sung.label, sung.text, *times, sung.truncated, sung.follows, sung.consonance
+                )
             )
         noted = _noted(codes, render_seconds=round(time.perf_counter() - started, 3)).made_by
         manifest = {

@@ -22,6 +22,8 @@ class TimedSection:
     truncated: bool = False
     follows: float | None = None
     """How closely the words were followed; see `draft.Sung`."""
+    consonance: float | None = None
+    """How well voice and band go together; see `draft.Sung`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -3,7 +3,8 @@
 Each token is drawn from the guided mix of two contexts: everything so far, and the section alone.
 Only codes of codebook 0 are possible, and EOA where a vocal code would stand, so tracks always
 pair. Several takes run in one batch, each with its own random stream; a section may be sung again
-where it does not follow its words. Knows no files, no audio.
+where it does not follow its words or, as far as a judge can tell, its band. Knows no files, no
+audio.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from yue.vocab import TRACKS, Vocabulary
 
 POLL_CUDA = 32
 """Steps between two looks at whether all takes have ended: each look stops the device."""
+
+Judge = Callable[[np.ndarray], float]
+"""Codes (2, T) of a section -> how well its voice goes with its band, 0 to 1; NaN: no voice."""
 
 Progress = Callable[[int, int, int], None]
 """Called with (section, tokens of it so far, most tokens it may get)."""
@@ -153,13 +157,15 @@ def compose(
     options: ComposeOptions,
     *,
     after: Sequence[Draft] = (),
+    judge: Judge | None = None,
     graphs: bool = True,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Draft, ...]]:
     """Sing the sections of `plan`; yields the drafts, one per take, after each section.
 
     `after` are drafts to go on from, one per take; they hold the plan's first sections. Options
-    must name a seed. Raises `CapacityError` before the first token if the lyrics do not fit.
+    must name a seed, and where they ask for consonance there must be a judge. Raises
+    `CapacityError` before the first token if the lyrics do not fit.
     """
     assert options.seed is not None, "the caller draws the seed, so that it can be reported"
     vocabulary = decoder.config.vocabulary
@@ -168,7 +174,7 @@ def compose(
     empty = replace(nothing_yet(vocabulary.frame_rate), plan=tuple(plan), seed=options.seed)
     drafts = tuple(after) or tuple(replace(empty, take=take) for take in range(options.takes))
     transcripts = [_recall(prompt, draft, vocabulary) for draft in drafts]
-    singer = _Singer(decoder, options, takes=len(drafts), graphs=graphs)
+    singer = _Singer(decoder, options, judge, takes=len(drafts), graphs=graphs)
     first = len(drafts[0])
     for index in range(first, len(plan)):
         opening = prompt.openings[index]
@@ -195,13 +201,14 @@ def _best_tries(
     options: ComposeOptions,
     progress: Callable[[int, int], None] | None,
 ) -> list[_Part]:
-    """One section of each take: sung until it follows its words well enough, or as often as may
-    be; of the tries the one that follows them best."""
+    """One section of each take: sung until it is good enough, or as often as may be; of the tries
+    the best one."""
     assert options.seed is not None
     best: list[_Part | None] = [None] * len(takes)
     for attempt in range(options.tries):
         wanted = [
-            row for row, part in enumerate(best) if part is None or options.again(part.follows)
+            row for row, part in enumerate(best)
+            if part is None or options.again(part.follows, part.consonance)
         ]
         if not wanted:
             break
@@ -211,7 +218,10 @@ def _best_tries(
         ]
         sung = singer.sing(contexts, streams, options.guidance_at(section), wanted, progress)
         for row in wanted:
-            best[row] = max(filter(None, (best[row], sung[row])), key=_worth)
+            best[row] = max(
+                filter(None, (best[row], sung[row])),
+                key=lambda part: options.worth(part.follows, part.consonance),
+            )
     return [part for part in best if part is not None]
 
 
@@ -238,17 +248,15 @@ class _Part:
     follows: float
     """Nats by which a vocal code is likelier with all that was told than with the section's own
     codes alone, on average; NaN where that was not compared."""
-
-
-def _worth(part: _Part) -> float:
-    return -math.inf if math.isnan(part.follows) else part.follows
+    consonance: float
+    """What the judge says; NaN without one."""
 
 
 def _section_draft(draft: Draft, section: Section, part: _Part, vocabulary: Vocabulary) -> Draft:
     """One section's tokens as a draft that goes on where `draft` ends."""
     codes = vocabulary.deinterleave(part.tokens)
-    follows = None if math.isnan(part.follows) else round(part.follows, 3)
-    sung = Sung(section.label, section.text, codes.shape[1], part.truncated, follows)
+    known = [None if math.isnan(x) else round(x, 3) for x in (part.follows, part.consonance)]
+    sung = Sung(section.label, section.text, codes.shape[1], part.truncated, *known)
     history = {**draft.history, "sections": (sung,), "first": draft.first + len(draft)}
     return Draft(codes=codes, **history)
 
@@ -257,9 +265,11 @@ class _Singer:
     """The token loop of all takes; its caches live as long as the song is composed."""
 
     def __init__(
-        self, decoder: Decoder, options: ComposeOptions, *, takes: int, graphs: bool
+        self, decoder: Decoder, options: ComposeOptions, judge: Judge | None, *, takes: int,
+        graphs: bool,
     ) -> None:
         self.decoder, self.takes, self.tries = decoder, takes, options.tries
+        self.judge = judge
         device = decoder.device
         full = options.scores == "full"
         self.scorer = _Scorer(decoder.config.vocabulary, options, device, full)
@@ -378,11 +388,16 @@ class _Singer:
             ended = eoa in drawn
             tokens = drawn[: drawn.index(eoa)] if ended else drawn[: steps // 2 * 2]
             gains = self.gains[row, : len(tokens) : len(TRACKS)]
-            results.append(_Part(tokens, not ended, float(gains.mean())))
+            results.append(_Part(tokens, not ended, float(gains.mean()), self._judged(tokens)))
             if self.held[row]:
                 # The last drawn token was not fed; tokens behind a take's own end do not count.
                 self.held[row] = [*contexts[row], *tokens[: steps - 1]]
         return results
+
+    def _judged(self, tokens: Sequence[int]) -> float:
+        if self.judge is None:
+            return math.nan
+        return self.judge(self.decoder.config.vocabulary.deinterleave(tokens))
 
 
 def _common_start(one: Sequence[int], other: Sequence[int]) -> int:
