@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bundled.lyrics import Lyric
-from bundled.singers import Singer, SongbookSinger, Take
+from bundled.singers import ModelSinger, Singer, SongbookSinger, Take
 
 Item = TypeVar("Item")
 
@@ -31,8 +31,8 @@ class Bench:
     genres: Sequence[str] = ("ballad", "electronic", "folk", "jazz", "metal", "reggae")
     training_songs: int = 40
     """Of each genre, for the classifier."""
-    progressive: Sequence[Singer] = field(default_factory=tuple)
-    all_first: Sequence[Singer] = field(default_factory=tuple)
+    progressive: Sequence[ModelSinger] = field(default_factory=tuple)
+    all_first: Sequence[ModelSinger] = field(default_factory=tuple)
 
     @property
     def some(self) -> list[Lyric]:

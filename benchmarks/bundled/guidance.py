@@ -2,16 +2,19 @@
 
 Guidance is measured on the first try at each section, so that nothing but guidance follows the
 words; then that first try against what the model does by itself. Effect: the phone error rate
-without less that with it, songs paired.
+without less that with it, songs paired. A section that derails costs more than guidance can save,
+and few derail, so thirty songs tell little; single lines, of which there are many, tell more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bundled.bench import Bench, told
+from bundled.lyrics import Lyric, single_lines
 from bundled.pictures import curve
 from bundled.table import Estimate, Outcome, Row, bootstrap, pooled
 from bundled.words import errors
@@ -19,41 +22,57 @@ from bundled.words import errors
 STRENGTHS = (1.0, 1.5, 2.0)
 """1 is off; the first section and the later ones alike."""
 ONCE = {"tries": 1}
+LINES = 120
 
 
 def run(bench: Bench) -> Outcome:
     """Phone error rates by strength, the gain over none, and what trying again adds."""
-    counts = {
-        strength: sung(bench, {"guidance": strength, "guidance_later": strength, **ONCE})
-        for strength in STRENGTHS
-    }
-    once, again = sung(bench, ONCE), sung(bench, {})
-    rates = {strength: pooled(*found.T) for strength, found in counts.items()}
-    rows = [
-        Row(part="guidance", name=f"phone error rate, guidance {strength:g}", generated=rate)
-        for strength, rate in rates.items()
-    ]
-    rows += [
-        _saved(f"guidance {strength:g}", counts[STRENGTHS[0]], counts[strength])
-        for strength in STRENGTHS[1:]
-    ]
+    lines = single_lines(bench.lyrics, LINES, bench.seed)
+    songs, alone = (by_strength(bench, each) for each in (bench.lyrics, lines))
+    once, again = sung(bench, bench.lyrics, ONCE), sung(bench, bench.lyrics, {})
+    rows = [*compared("songs", songs), *compared(f"{len(lines)} lines", alone)]
     rows += [
         Row(part="guidance", name="phone error rate, one try at a section",
             generated=pooled(*once.T)),
         _saved("trying again", once, again),
     ]
-    curve(bench.out / "guidance.png", {"generated": rates}, "guidance", "phone error rate")
+    curve(bench.out / "guidance.png", {"songs": rates(songs), "lines": rates(alone)},
+          "guidance", "phone error rate")
     return Outcome(rows, {
-        "counts": {str(key): each.tolist() for key, each in counts.items()},
+        "songs": {str(key): each.tolist() for key, each in songs.items()},
+        "lines": {str(key): each.tolist() for key, each in alone.items()},
         "once": once.tolist(), "again": again.tolist(),
     })
 
 
-def sung(bench: Bench, knobs: dict[str, Any]) -> np.ndarray:
-    """Errors and asked phones of each song `(songs, 2)`, sung with these options."""
+def by_strength(bench: Bench, lyrics: Sequence[Lyric]) -> dict[float, np.ndarray]:
+    """Errors and asked phones of each lyric by strength of guidance."""
+    return {
+        strength: sung(bench, lyrics, {"guidance": strength, "guidance_later": strength, **ONCE})
+        for strength in STRENGTHS
+    }
+
+
+def rates(counts: Mapping[float, np.ndarray]) -> dict[float, Estimate]:
+    """Phone error rates by strength."""
+    return {strength: pooled(*found.T) for strength, found in counts.items()}
+
+
+def compared(what: str, counts: Mapping[float, np.ndarray]) -> list[Row]:
+    """The rates, and what each strength saves over none."""
+    return [
+        *(Row(part="guidance", name=f"phone error rate, {what}, guidance {strength:g}",
+              generated=rate) for strength, rate in rates(counts).items()),
+        *(_saved(f"guidance {strength:g}, {what}", counts[STRENGTHS[0]], counts[strength])
+          for strength in STRENGTHS[1:]),
+    ]
+
+
+def sung(bench: Bench, lyrics: Sequence[Lyric], knobs: dict[str, Any]) -> np.ndarray:
+    """Errors and asked phones of each lyric `(songs, 2)`, sung with these options."""
     heard = [bench.generated.sing(lyric, seed=bench.seed, **knobs).symbols
-             for lyric in told(bench.lyrics, f"guidance: {knobs}")]
-    return errors([lyric.asked for lyric in bench.lyrics], heard)
+             for lyric in told(lyrics, f"guidance: {knobs}")]
+    return errors([lyric.asked for lyric in lyrics], heard)
 
 
 def gain(without: np.ndarray, with_it: np.ndarray) -> Estimate:

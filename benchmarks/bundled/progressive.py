@@ -17,12 +17,14 @@ from bundled.bench import Bench, told
 from bundled.guidance import gain
 from bundled.lyrics import Lyric
 from bundled.pictures import curve
-from bundled.singers import Singer
+from bundled.singers import ModelSinger
 from bundled.table import Estimate, Outcome, Row, pooled
 from yue.evaluate.words import align
 from yue.song import TimedSection
 
 LATE = 20.0
+LEAST_SECTIONS = 3
+"""Shorter songs are hardly longer than that."""
 STEP = 10.0
 """Seconds per point of the plot."""
 WHOLE_SONG = 12_000
@@ -53,11 +55,12 @@ def run(bench: Bench) -> Outcome:
     return Outcome(rows, {"saved": saved})
 
 
-def fates(bench: Bench, singer: Singer, *, whole: bool) -> list[np.ndarray]:
+def fates(bench: Bench, singer: ModelSinger, *, whole: bool) -> list[np.ndarray]:
     """For each lyric `(phones, 2)`: when each phone is due, in seconds, and its errors."""
     knobs = {"max_new_tokens": WHOLE_SONG} if whole else {}
     found = []
-    for lyric in told(bench.lyrics, f"progressive: {singer.name}"):
+    long = [lyric for lyric in bench.lyrics if len(lyric.sections) >= LEAST_SECTIONS]
+    for lyric in told(long, f"progressive: {singer.source}"):
         take = singer.sing(lyric, seed=bench.seed, **knobs)
         sections = bench.songbook.sing(lyric, seed=bench.seed).sections
         found.append(np.stack([due(lyric, sections), fate(lyric.asked, take.symbols)], axis=1))

@@ -188,7 +188,7 @@ class AllFirstSinger(ModelSinger):
         options = ComposeOptions.make({**self.model.spec.compose, **knobs, "seed": seed})
         plan = Lyrics(lyric.sections).sections[:1]
         *_, (draft,) = stage1.compose(self.decoder, prompt, plan, options)
-        return self.model.render(self.model.refine(draft))
+        return self.model.render(self.model.refine(draft) if self.model.refines else draft)
 
 
 @dataclass(eq=False)
