@@ -174,6 +174,15 @@ def test_of_tries_with_enough_of_their_words_the_most_consonant_is_kept(
             assert kept.sections[0].consonance == pytest.approx(band[best], abs=1e-3)
 
 
+def test_a_section_without_words_is_sung_once() -> None:
+    """The outro: after the same sections, several tries sing what one does."""
+    whole = compose(BASE.replace(tries=3, consonance=1.0), judge=darkness)[0]
+    (once,) = compose(BASE, after=[whole[:2]])
+    np.testing.assert_array_equal(whole.codes, once.codes)
+    (words,) = compose(BASE, after=[whole[:1]])
+    assert whole[1].codes.tobytes() != words[1].codes.tobytes()
+
+
 def test_without_limits_a_judge_is_heard_and_decides_nothing() -> None:
     plain, judged = compose(BASE.replace(tries=2)), compose(BASE.replace(tries=2), judge=darkness)
     np.testing.assert_array_equal(plain[0].codes, judged[0].codes)

@@ -22,7 +22,7 @@ from bundled.words import errors
 STRENGTHS = (1.0, 1.5, 2.0)
 """1 is off; the first section and the later ones alike."""
 ONCE = {"tries": 1}
-LINES = 120
+LINES = 240
 
 
 def run(bench: Bench) -> Outcome:

@@ -182,7 +182,9 @@ def compose(
         contexts = [transcript.context(opening) for transcript in transcripts]
         report = None if progress is None else _of_section(progress, index)
         takes = [draft.take for draft in drafts]
-        parts = _best_tries(singer, contexts, rooms, takes, index, options, report)
+        # Where there are no words to follow, the first try is as good as any.
+        o = options if plan[index].text.strip() else options.replace(tries=1)
+        parts = _best_tries(singer, contexts, rooms, takes, index, o, report)
         for transcript, part in zip(transcripts, parts, strict=True):
             transcript.blocks.append([*opening, *part.tokens, vocabulary.eoa, *prompt.closing])
         drafts = tuple(
