@@ -69,10 +69,15 @@ def compared(what: str, counts: Mapping[float, np.ndarray]) -> list[Row]:
 
 
 def sung(bench: Bench, lyrics: Sequence[Lyric], knobs: dict[str, Any]) -> np.ndarray:
-    """Errors and asked phones of each lyric `(songs, 2)`, sung with these options."""
+    """Errors and asked phones of each lyric `(songs, 2)`, sung with these options.
+
+    One that does not end until the limit can have any number of errors, and a single such line
+    outweighs a hundred others: it counts as wholly wrong and no more.
+    """
     heard = [bench.generated.sing(lyric, seed=bench.seed, **knobs).symbols
              for lyric in told(lyrics, f"guidance: {knobs}")]
-    return errors([lyric.asked for lyric in lyrics], heard)
+    counts = errors([lyric.asked for lyric in lyrics], heard)
+    return np.minimum(counts, counts[:, 1:])
 
 
 def gain(without: np.ndarray, with_it: np.ndarray) -> Estimate:
