@@ -1,4 +1,4 @@
-"""The voice against the band by what upsamplers make of codes: closed forms, and the songbook."""
+"""The voice against the band by what upsamplers make of codes: closed forms."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import torch
 from pieces import in_pieces
 from yue.codec.parametric import noise_of
 from yue.codec.source_filter import SourceFilter, SourceFilterConfig
-from yue.codec.tones import FLOOR, Tones, TonesConfig, hertz_of, ringing
+from yue.codec.tones import FLOOR, Tones, TonesConfig, hertz_of, note_of, ringing
 from yue.codec.upsamplers import load_upsamplers, save_upsamplers
 from yue.errors import ModelError
 
@@ -33,6 +33,8 @@ def levels(steps: int, **notes: float) -> torch.Tensor:
 def test_notes_are_in_equal_temperament() -> None:
     assert hertz_of(69) == 440 and hertz_of(57) == 220
     assert hertz_of(60) == pytest.approx(261.6256, abs=1e-4)
+    notes = torch.tensor([33.0, 60.25, 69.0, 96.0])
+    torch.testing.assert_close(note_of(torch.tensor([hertz_of(n) for n in notes.tolist()])), notes)
 
 
 def test_held_tones_are_sines_of_their_power() -> None:

@@ -251,7 +251,7 @@ class _Part:
     """Nats by which a vocal code is likelier with all that was told than with the section's own
     codes alone, on average; NaN where that was not compared."""
     consonance: float
-    """What the judge says; NaN without one."""
+    """What the judge says; NaN where it was not asked."""
 
 
 def _section_draft(draft: Draft, section: Section, part: _Part, vocabulary: Vocabulary) -> Draft:
@@ -339,7 +339,7 @@ class _Singer:
                 if self._all_ended(n + 1, wanted):
                     ran = n + 1
                     break
-        return self._harvest(contexts, [min(ran, room) for room in rooms])
+        return self._harvest(contexts, [min(ran, room) for room in rooms], wanted)
 
     def _draw(self, logits: Tensor, scale: Tensor | None) -> None:
         """One drawn id per take, written where the next step looks for it."""
@@ -380,9 +380,12 @@ class _Singer:
             self.held[row] = wanted
 
     def _harvest(
-        self, contexts: Sequence[Sequence[int]], ran: Sequence[int]
+        self, contexts: Sequence[Sequence[int]], ran: Sequence[int], wanted: Sequence[int]
     ) -> list[_Part]:
-        """Each take's codes, cut at its EOA or else to whole pairs; note what the cache holds."""
+        """Each take's codes, cut at its EOA or else to whole pairs; note what the cache holds.
+
+        Only those that are wanted are judged.
+        """
         eoa = self.decoder.config.vocabulary.eoa
         results = []
         for row, steps in enumerate(ran):
@@ -390,7 +393,8 @@ class _Singer:
             ended = eoa in drawn
             tokens = drawn[: drawn.index(eoa)] if ended else drawn[: steps // 2 * 2]
             gains = self.gains[row, : len(tokens) : len(TRACKS)]
-            results.append(_Part(tokens, not ended, float(gains.mean()), self._judged(tokens)))
+            judged = self._judged(tokens) if row in wanted else math.nan
+            results.append(_Part(tokens, not ended, float(gains.mean()), judged))
             if self.held[row]:
                 # The last drawn token was not fed; tokens behind a take's own end do not count.
                 self.held[row] = [*contexts[row], *tokens[: steps - 1]]

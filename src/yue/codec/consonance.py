@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from yue.codec.layers import full_precision
+from yue.codec.parametric import running_mean
 from yue.codec.source_filter import SourceFilter, Voice
-from yue.codec.tones import A4, A4_HZ, Band, Tones, TonesConfig
+from yue.codec.tones import Band, Tones, TonesConfig, note_of
 from yue.codec.xcodec import XCodec
 
 CLASSES = 12
@@ -46,8 +46,9 @@ def consonance(voice: Voice, band: Band, config: TonesConfig) -> float:
     sung = voice.voicing[0] > 0
     if not sung.any():
         return math.nan
-    notes = A4 + CLASSES * (voice.pitch[0, sung] / A4_HZ).log2()
-    played = around(pitch_classes(band, config), AROUND * config.sample_rate / config.step)[sung]
+    notes = note_of(voice.pitch[0, sung])
+    half = round(AROUND * config.sample_rate / config.step) // 2
+    played = running_mean(pitch_classes(band, config).T[None], 2 * half + 1)[0].T[sung]
     level = played.gather(1, notes.round().long()[:, None] % CLASSES)
     return float(((played > level).sum(dim=1) < CHORD).double().mean())
 
@@ -58,10 +59,3 @@ def pitch_classes(band: Band, config: TonesConfig) -> Tensor:
     power = band.tones[0, :, : len(notes)].exp()
     classes = power.new_zeros(len(power), CLASSES)
     return classes.index_add_(1, (notes % CLASSES).to(power.device), power).sqrt()
-
-
-def around(values: Tensor, count: float) -> Tensor:
-    """The running mean over an odd number, about `count`, of steps; values (T, N)."""
-    half = round(count) // 2
-    padded = F.pad(values.T[None], (half, half), mode="replicate")
-    return F.avg_pool1d(padded, 2 * half + 1, stride=1)[0].T

@@ -148,6 +148,12 @@ def windows(wave: Tensor, step: int) -> Tensor:
     return padded.unfold(1, 2 * step, step) * hann(2 * step, wave.device)
 
 
+def running_mean(values: Tensor, count: int) -> Tensor:
+    """The mean over `count` neighbours, an odd number, along the last axis; values (B, C, N)."""
+    half = count // 2
+    return F.avg_pool1d(F.pad(values, (half, half), mode="replicate"), count, 1)
+
+
 def overlap_add(blocks: Tensor, step: int) -> Tensor:
     """Blocks (B, T, n), each `step` after the last -> (B, step * T), as `windows` cut them."""
     first = step // 2

@@ -24,6 +24,7 @@ from yue.codec.parametric import (
     noise_of,
     overlap_add,
     response,
+    running_mean,
     windows,
 )
 from yue.weights import sizes
@@ -127,8 +128,7 @@ class SourceFilter(Parametric):
 
 def sharpened(envelope: Tensor, contrast: float) -> Tensor:
     """Log powers (B, T, K), `contrast` times as far from their running mean over the knots."""
-    half = CONTRAST_WIDTH // 2
-    mean = F.avg_pool1d(F.pad(envelope, (half, half), mode="replicate"), CONTRAST_WIDTH, 1)
+    mean = running_mean(envelope, CONTRAST_WIDTH)
     return mean + contrast * (envelope - mean)
 
 

@@ -117,6 +117,11 @@ def hertz_of(note: float) -> float:
     return float(A4_HZ * 2 ** ((note - A4) / 12))
 
 
+def note_of(hertz: Tensor) -> Tensor:
+    """Hz -> MIDI notes, the inverse of `hertz_of`."""
+    return A4 + 12 * (hertz / A4_HZ).log2()
+
+
 def played(band: Band, config: TonesConfig, first: int = 0) -> Tensor:
     """The sound (B, hop * T) of a band in subframes * T steps, from frame `first` of a song on."""
     c = config

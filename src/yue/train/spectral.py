@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from yue.codec.mel import hann, mel_filters
+from yue.codec.tones import note_of
 
 FLOOR = 1e-4
 """Magnitudes below this are silence, which white noise of -76 dB of full scale reaches.
@@ -80,6 +81,6 @@ def _pitch_classes(sample_rate: int, n_fft: int) -> Tensor:
     bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     classes = torch.zeros(12, len(bins))
     inside = (bins >= 110) & (bins <= 1760)
-    notes = (69 + 12 * torch.log2(bins.clamp_min(1) / 440)).round().long() % 12
+    notes = note_of(bins.clamp_min(1)).round().long() % 12
     classes[notes[inside], inside.nonzero()[:, 0]] = 1.0
     return classes
